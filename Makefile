@@ -1,0 +1,68 @@
+# OrderFlow: everything a person or a pipeline runs. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+INSTALLED := .venv/installed
+# The fast tests come first: a mistake shows in seconds.
+FAST_TESTS := tests/unit tests/contracts
+
+.PHONY: help up test check unit bench lock clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
+	$(BIN)/orderflow up -f manifests/quickstart.yaml
+
+test: $(INSTALLED) ## Run every check and every test, on real servers (installs PostgreSQL and Redis where root may)
+	tests/install-servers.sh
+	$(MAKE) check
+	$(BIN)/pytest $(FAST_TESTS)
+	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%)
+
+check: $(INSTALLED) ## Check format, style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED) ## Run the tests that need no server
+	$(BIN)/pytest $(FAST_TESTS)
+
+bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
+	$(BIN)/python benchmarks/run.py
+
+lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock (newest versions: make lock ARGS=--upgrade)
+	$(UV) pip compile pyproject.toml --output-file requirements.lock --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet $(ARGS)
+
+clean: ## Remove the environment and every cache; the system's data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock holds the hash of all that is installed, its installer included.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(create_environment)
+	@test -x $(UV) || { $(locked_uv) >.venv/uv.txt; $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r .venv/uv.txt; }
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+locked_uv = sed -n '/^uv==/,/[^\\]$$/p' requirements.lock
+
+define create_environment
+if ! test -x $(BIN)/python; then \
+	python=; \
+	for candidate in $${PYTHON:-python3.11 python3.12 python3.13 python3}; do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	test -n "$$python" || { echo "OrderFlow needs Python 3.11 or newer. Install it, or say where it is: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot create environments. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }; \
+	"$$python" -m venv .venv; \
+fi
+endef

@@ -1,0 +1,82 @@
+"""Whether this process lives, and whether it can serve: ``/health/live`` and ``/health/ready``.
+
+Readiness names each thing it looked at, so that whoever reads it knows what is away. A thing that the process can do
+without (the broker, for an API whose orders wait in the outbox) is named too, but does not take it out of service.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+PATIENCE: Final = 2.0
+"""Seconds that one look may take; probes commonly give up after more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing to look at. ``look`` returns, or raises with the reason why the thing cannot be used."""
+
+    name: str
+    look: Callable[[], Awaitable[None]]
+    required: bool = True
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one look has found."""
+
+    ok: bool
+    reason: str = ""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """``degraded`` is ready to serve, though something that is not needed for that is away."""
+
+    status: Literal["ready", "degraded", "unready"]
+    checks: dict[str, CheckResult]
+
+
+async def live(request: Request) -> Response:
+    """Answer: whoever can answer lives."""
+    del request
+    return _json(200, {"status": "live"})
+
+
+def ready(checks: Sequence[Check]) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint that looks at ``checks``, all at once."""
+
+    async def endpoint(request: Request) -> Response:
+        del request
+        readiness = await look_at(checks)
+        return _json(503 if readiness.status == "unready" else 200, readiness)
+
+    return endpoint
+
+
+async def look_at(checks: Sequence[Check]) -> Readiness:
+    """Look at all of ``checks`` and sum up."""
+    results = await asyncio.gather(*(_look(check) for check in checks))
+    away = [check for check, result in zip(checks, results, strict=True) if not result.ok]
+    status: Literal["ready", "degraded", "unready"] = "degraded" if away else "ready"
+    if any(check.required for check in away):
+        status = "unready"
+    return Readiness(status=status, checks={c.name: result for c, result in zip(checks, results, strict=True)})
+
+
+async def _look(check: Check) -> CheckResult:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await check.look()
+    except TimeoutError:
+        return CheckResult(ok=False, reason=f"no answer within {PATIENCE:g} s")
+    except Exception as error:
+        return CheckResult(ok=False, reason=f"{type(error).__name__}: {error}".partition("\n")[0])
+    return CheckResult(ok=True)
+
+
+def _json(status: int, body: object) -> Response:
+    return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store"}, "application/json")

@@ -1,0 +1,176 @@
+"""The order database as a request sees it: short transactions in worker threads, bounded waits, bounded retries.
+
+SQLite takes one writer at a time, so its writes have one thread and queue in the process, where waiting costs nothing;
+reads have their own. What fails for the store's sake is tried again a few times and then becomes
+:class:`StoreUnavailable`; what fails for the request's sake (a refusal) goes straight through.
+"""
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from orderflow.runtime.database import is_infrastructure_failure, reading
+from orderflow.runtime.rows import StaleState
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+LOCK_PATIENCE: Final = 1.0
+"""Seconds that a statement waits for a lock: as long as a repeated request waits for the first one."""
+
+RETRIES: Final = 3
+BACKOFF: Final = 0.05
+"""Seconds before the first retry, doubled for each further one, each drawn between half and all of it."""
+
+QUEUE_PATIENCE: Final = 3.0
+"""Seconds that work may wait for its thread. Whoever waits longer is told to come back rather than kept in line."""
+
+RETRY_AFTER: Final = 1
+"""Seconds after which it is worth asking again."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - names a state of the store
+    """The store has failed every attempt, or is too far behind to make one. Nothing is known to be stored."""
+
+
+class Locked(Exception):  # noqa: N818 - names a state of a row
+    """Somebody else has held the row for as long as a request waits for it.
+
+    On SQLite, whose lock is on the whole database, whoever writes holds every row.
+    """
+
+
+def bound_waits(engine: Engine) -> None:
+    """Let no statement of ``engine`` wait for a lock longer than :data:`LOCK_PATIENCE`."""
+    milliseconds = int(LOCK_PATIENCE * 1000)
+    setting = {
+        "sqlite": f"PRAGMA busy_timeout = {milliseconds}",
+        "postgresql": f"SET lock_timeout = {milliseconds}",
+    }[engine.dialect.name]
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(setting)
+        cursor.close()
+        # PostgreSQL forgets what was set in a transaction that is rolled back.
+        connection.commit()
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether a statement gave up waiting for somebody else's lock."""
+    orig = getattr(error, "orig", None)
+    name = getattr(orig, "sqlite_errorname", None) or ""
+    return name.startswith("SQLITE_BUSY") or getattr(orig, "sqlstate", None) == "55P03"
+
+
+class Store:
+    """Runs work on one engine, outside the event loop.
+
+    Args:
+        writers: threads that write; one for SQLite whatever is asked for.
+        readers: threads that read.
+    """
+
+    def __init__(self, engine: Engine, *, writers: int = 4, readers: int = 2) -> None:
+        self.engine = engine
+        single = engine.dialect.name == "sqlite"
+        self._writers = ThreadPoolExecutor(1 if single else writers, "write")
+        self._readers = ThreadPoolExecutor(readers, "read")
+
+    async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
+        """Return what ``work`` returns, done in one transaction; it is told how often it was tried before.
+
+        A commit whose acknowledgement was lost may have happened: ``work`` looks for its own traces when it is
+        tried again.
+
+        Args:
+            wait_for_locks: whether a lock that did not come free is tried for again; otherwise it ends in ``Locked``.
+
+        Raises:
+            StoreUnavailable: the store has failed every attempt.
+            Locked: see ``wait_for_locks``.
+            Exception: what ``work`` raises, rolled back.
+        """
+        for attempt in range(RETRIES + 1):
+            if attempt:
+                await asyncio.sleep(BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1))
+            try:
+                return await self._run(self._writers, partial(self._transact, work, attempt))
+            except Locked as error:
+                if not wait_for_locks:
+                    raise
+                log.warning("waited in vain for a lock", attempt=attempt + 1, error=str(error))
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("store failed", attempt=attempt + 1, error=_summary(error))
+        raise StoreUnavailable(f"the store failed {RETRIES + 1} times")
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` returns, which sees one snapshot.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        try:
+            return await self._run(self._readers, partial(self._look, work))
+        except Exception as error:
+            if not is_infrastructure_failure(error):
+                raise
+            log.warning("store failed", error=_summary(error))
+            raise StoreUnavailable("the store does not answer") from error
+
+    async def _run(self, threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+        queued = time.monotonic()
+        context = contextvars.copy_context()
+
+        def start() -> T:
+            if time.monotonic() - queued > QUEUE_PATIENCE:
+                raise StoreUnavailable(f"work waited more than {QUEUE_PATIENCE:g} s for its turn")
+            return context.run(job)
+
+        return await asyncio.get_running_loop().run_in_executor(threads, start)
+
+    def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
+        with self.engine.connect() as connection:
+            try:
+                transaction = connection.begin()
+            except DBAPIError as error:
+                if is_locked(error):
+                    raise Locked("another writer has the database") from error
+                raise
+            with transaction:
+                return work(connection, attempt)
+
+    def _look(self, work: Callable[[Connection], T]) -> T:
+        with reading(self.engine) as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Finish what is at work and let go of the database."""
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same work may succeed when it is done again."""
+    # A row that has moved on, or has just appeared, is read anew.
+    return isinstance(error, StaleState | IntegrityError) or is_infrastructure_failure(error)
+
+
+def _summary(error: BaseException) -> str:
+    """Return what failed without the statement's parameters, which hold what people have sent."""
+    orig = getattr(error, "orig", None)
+    return f"{type(error).__name__}: {orig or ''}".partition("\n")[0]

@@ -1,0 +1,124 @@
+"""The inbox: which messages have been decided, and the ones that wait.
+
+A message is known by its id and the hash of its bytes. The same id again is a copy and is dropped; the same id with
+other bytes is somebody's mistake and becomes a dead letter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from orderflow.runtime.incoming import Incoming, Record, read
+from orderflow.runtime.schema import message_attempts, processed_events
+
+PARKED = "parked"
+DEAD = "dead"
+SUPERSEDED = "superseded"
+LAST_ATTEMPT = 2
+"""A message that took its process down this often is not tried a third time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the inbox holds of one event id."""
+
+    digest: str
+    status: str
+
+
+def known(connection: Connection, group: str, event_ids: Iterable[str]) -> dict[str, Known]:
+    """Return what is there of the given ids."""
+    wanted = sorted(set(event_ids))
+    if not wanted:
+        return {}
+    query = select(processed_events.c.event_id, processed_events.c.hash, processed_events.c.status).where(
+        processed_events.c.group == group, processed_events.c.event_id.in_(wanted)
+    )
+    return {row[0]: Known(row[1], row[2]) for row in connection.execute(query)}
+
+
+def row(incoming: Incoming, group: str, status: str, now: datetime, *, keep: bool = False) -> dict[str, Any]:
+    """Return the row of a message; with ``keep`` its bytes stay, to be decided later."""
+    record = incoming.record
+    return {
+        "group": group,
+        "event_id": incoming.event_id,
+        "event_type": incoming.event_type,
+        "key": incoming.key,
+        "hash": incoming.digest,
+        "status": status,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "raw": record.raw if keep else None,
+        "headers": msgspec.json.encode(record.headers).decode() if keep else None,
+        "processed_at": now,
+    }
+
+
+def insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows made by :func:`row`."""
+    if rows:
+        connection.execute(processed_events.insert(), list(rows))
+
+
+def parked(connection: Connection, group: str, key: str) -> list[Incoming]:
+    """Return the messages that wait behind a dead letter of ``key``, in the order of their arrival."""
+    table = processed_events
+    query = (
+        select(table.c.topic, table.c.partition, table.c.offset, table.c.key, table.c.raw, table.c.headers)
+        .where(table.c.group == group, table.c.key == key, table.c.status == PARKED)
+        .order_by(table.c.processed_at, table.c.topic, table.c.partition, table.c.offset)
+    )
+    return [
+        read(Record(*row[:5], headers=msgspec.json.decode(row[5], type=dict[str, str])))
+        for row in connection.execute(query)
+    ]
+
+
+def supersede(connection: Connection, group: str, key: str) -> None:
+    """Let a compensation take the place of what was parked for ``key``."""
+    connection.execute(
+        processed_events.update()
+        .where(
+            processed_events.c.group == group,
+            processed_events.c.key == key,
+            processed_events.c.status == PARKED,
+        )
+        .values(status=SUPERSEDED, raw=None, headers=None)
+    )
+
+
+def begin_attempt(connection: Connection, group: str, record: Record) -> int:
+    """Record that ``record`` is about to be decided, and return how often it was begun before."""
+    table = message_attempts
+    this = (
+        table.c.group == group,
+        table.c.topic == record.topic,
+        table.c.partition == record.partition,
+        table.c.offset == record.offset,
+    )
+    before = connection.scalar(select(table.c.attempts).where(*this))
+    if before is None:
+        connection.execute(
+            table.insert().values(
+                group=group, topic=record.topic, partition=record.partition, offset=record.offset, attempts=1
+            )
+        )
+        return 0
+    connection.execute(table.update().where(*this).values(attempts=before + 1))
+    return int(before)
+
+
+def forget_attempts(connection: Connection, group: str, topic: str, partition: int, up_to: int) -> None:
+    """Forget the attempts of records that have been recorded."""
+    table = message_attempts
+    connection.execute(
+        table.delete().where(
+            table.c.group == group, table.c.topic == topic, table.c.partition == partition, table.c.offset <= up_to
+        )
+    )

@@ -1,0 +1,81 @@
+"""Records as the broker delivered them, and what could be read of them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orderflow.contracts import codec
+from orderflow.contracts.envelope import Message
+
+TRACEPARENT = "traceparent"
+NOWHERE = -1
+"""Partition and offset of a message that did not come from the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. ``topic`` is without the prefix; ``key`` is empty where the record has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    raw: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A record with its message, or with the reason why there is none.
+
+    Attributes:
+        event_id: the message's; for bytes that name none, derived from the bytes, so that a copy is known as one.
+        digest: SHA-256 of the bytes, in hex.
+        cause: why it cannot be decided (a dead letter's cause); empty for a message.
+        reason: the same in a sentence.
+    """
+
+    record: Record
+    event_id: str
+    digest: str
+    message: Message | None
+    event_type: str = ""
+    cause: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """By which it is ordered: the record's key, or else the message's own."""
+        return self.record.key or (self.message.key if self.message is not None else "")
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace it belongs to, if it says so."""
+        return self.record.headers.get(TRACEPARENT)
+
+
+def read(record: Record) -> Incoming:
+    """Return what can be read of ``record``. Never raises: what cannot be read says why."""
+    digest = hashlib.sha256(record.raw).hexdigest()
+    try:
+        message = codec.decode(record.raw, record.headers, record.topic)
+    except codec.Unreadable as unreadable:
+        known = codec.identify(record.raw)
+        return Incoming(
+            record=record,
+            event_id=known.event_id or f"sha256:{digest}",
+            digest=digest,
+            message=None,
+            event_type=known.event_type or "",
+            cause=unreadable.cause,
+            reason=str(unreadable),
+        )
+    return Incoming(record, message.event_id, digest, message, message.event_type)
+
+
+def from_here(message: Message, traceparent: str | None) -> Incoming:
+    """Return ``message`` as something to decide that no broker delivered: a request to the API, say."""
+    raw = codec.encode(message)
+    headers = {TRACEPARENT: traceparent} if traceparent else {}
+    record = Record("", NOWHERE, NOWHERE, message.key, raw, headers)
+    return Incoming(record, message.event_id, hashlib.sha256(raw).hexdigest(), message, message.event_type)

@@ -1,0 +1,128 @@
+"""The outbox: messages recorded with the decision that sent them, until the broker has acknowledged them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from orderflow.contracts import codec
+from orderflow.contracts.envelope import Message
+from orderflow.contracts.headers import headers_of
+from orderflow.contracts.topics import TOPIC_OF
+from orderflow.runtime.broker import OutboxRow
+from orderflow.runtime.schema import outbox
+
+IN_ONE_QUERY = 500
+"""Below SQLite's limit of bound parameters with room to spare."""
+
+
+def insert(
+    connection: Connection, messages: Sequence[tuple[Message, str | None]], now: datetime
+) -> tuple[OutboxRow, ...]:
+    """Insert messages, each with the traceparent it continues, in their order, and return their rows."""
+    if not messages:
+        return ()
+    rows = [
+        OutboxRow(
+            id=0,
+            event_id=message.event_id,
+            event_type=message.event_type,
+            topic=TOPIC_OF[type(message)],
+            key=message.key,
+            payload=codec.encode(message),
+            headers=headers_of(message, traceparent),
+        )
+        for message, traceparent in messages
+    ]
+    return insert_rows(connection, rows, now)
+
+
+def insert_rows(connection: Connection, rows: Sequence[OutboxRow], now: datetime) -> tuple[OutboxRow, ...]:
+    """Insert rows as they are, in their order, and return them with the ids they were given."""
+    ids = connection.scalars(
+        outbox.insert().returning(outbox.c.id, sort_by_parameter_order=True),
+        [
+            {
+                "event_id": row.event_id,
+                "event_type": row.event_type,
+                "topic": row.topic,
+                "key": row.key,
+                "payload": row.payload,
+                "headers": msgspec.json.encode(row.headers).decode(),
+                "created_at": now,
+            }
+            for row in rows
+        ],
+    ).all()
+    return tuple(msgspec.structs.replace(row, id=number) for number, row in zip(ids, rows, strict=True))
+
+
+def blocking(connection: Connection, keys: Iterable[str], below: int | None = None) -> dict[str, set[str]]:
+    """Return, per key, the event ids of rows that are not marked as published (with ids under ``below``)."""
+    found: dict[str, set[str]] = {}
+    wanted = sorted(set(keys))
+    for start in range(0, len(wanted), IN_ONE_QUERY):
+        query = select(outbox.c.key, outbox.c.event_id).where(
+            outbox.c.published_at.is_(None), outbox.c.key.in_(wanted[start : start + IN_ONE_QUERY])
+        )
+        if below is not None:
+            query = query.where(outbox.c.id < below)
+        for key, event_id in connection.execute(query):
+            found.setdefault(key, set()).add(event_id)
+    return found
+
+
+def mark_published(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+    """Mark rows that the broker has acknowledged. Needs no allowed revision: it states a fact."""
+    wanted = sorted(set(ids))
+    for start in range(0, len(wanted), IN_ONE_QUERY):
+        connection.execute(
+            outbox.update()
+            .where(outbox.c.id.in_(wanted[start : start + IN_ONE_QUERY]), outbox.c.published_at.is_(None))
+            .values(published_at=now)
+        )
+
+
+def unpublished(connection: Connection, older_than: datetime, limit: int) -> list[OutboxRow]:
+    """Return unpublished rows created before ``older_than``, oldest first."""
+    query = (
+        select(
+            outbox.c.id,
+            outbox.c.event_id,
+            outbox.c.event_type,
+            outbox.c.topic,
+            outbox.c.key,
+            outbox.c.payload,
+            outbox.c.headers,
+        )
+        .where(outbox.c.published_at.is_(None), outbox.c.created_at < older_than)
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return [
+        OutboxRow(
+            id=row[0],
+            event_id=row[1],
+            event_type=row[2],
+            topic=row[3],
+            key=row[4],
+            payload=row[5],
+            headers=msgspec.json.decode(row[6], type=dict[str, str]),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def depth(connection: Connection) -> tuple[int, datetime | None]:
+    """Return how many rows wait to be published, and since when the oldest does."""
+    row = connection.execute(
+        select(func.count(), func.min(outbox.c.created_at)).where(outbox.c.published_at.is_(None))
+    ).one()
+    return row[0], row[1]
+
+
+def is_unpublished(connection: Connection, event_id: str) -> bool:
+    """Tell whether the message is here and the broker has not acknowledged it yet."""
+    query = select(outbox.c.id).where(outbox.c.event_id == event_id, outbox.c.published_at.is_(None))
+    return connection.execute(query).first() is not None

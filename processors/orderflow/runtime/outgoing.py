@@ -1,0 +1,205 @@
+"""The fast path: publish what a transaction has just written, without waiting for the relay.
+
+A key's messages go out in the order of their rows. Rows that this process has in hand are published one after another
+by a single pump; a row that has an earlier one in somebody else's hand waits until that one is marked, for a second at
+most. Whatever fails or waits longer is dropped here, its key with it, and left to the relay: it stands in the outbox.
+
+A published row is marked soon afterwards, with the next transaction of this process or by a flush of its own.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from orderflow.runtime import outbox
+from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed
+from orderflow.runtime.clock import Clock
+from orderflow.runtime.database import reading
+from orderflow.runtime.schema import outbox as table
+from orderflow.runtime.sql_thread import SqlThread
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN = 0.02
+"""Seconds between looks at whether somebody else's row has been marked: less than one hop of a saga."""
+PATIENCE = timedelta(seconds=1)
+"""After that the relay takes over: it publishes what is older than this."""
+
+
+@dataclass(slots=True)
+class _Held:
+    rows: list[OutboxRow]
+    behind: set[str]
+    since: float
+
+
+class Outgoing:
+    """Publishes rows of this process in the background.
+
+    Args:
+        mark_after: seconds within which a published row is marked if no transaction takes it along before.
+    """
+
+    def __init__(
+        self, broker: Broker, engine: Engine, sql: SqlThread, clock: Clock, *, mark_after: float = 0.5
+    ) -> None:
+        self._broker = broker
+        self._engine = engine
+        self._sql = sql
+        self._clock = clock
+        self._mark_after = mark_after
+        self._ready: list[OutboxRow] = []
+        self._held: dict[str, _Held] = {}
+        self._in_hand: dict[str, str] = {}
+        self._acknowledged: dict[int, str] = {}
+        self._wake = asyncio.Event()
+        self._marks = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.failing_since: float | None = None
+        """Loop time of the first publication that failed since the last that did not."""
+
+    async def start(self) -> None:
+        """Start publishing."""
+        self._tasks = [
+            asyncio.create_task(self._pump(), name="outgoing-pump"),
+            asyncio.create_task(self._flush_marks(), name="outgoing-marks"),
+        ]
+
+    async def stop(self, patience: float = 5.0) -> None:
+        """Publish what is in hand, as far as that goes within ``patience`` seconds, mark it, and stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), patience)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        with contextlib.suppress(SQLAlchemyError):
+            await self._mark()
+
+    @property
+    def own(self) -> set[str]:
+        """Event ids of unmarked rows that this process has published or is about to, in order."""
+        return set(self._in_hand)
+
+    def take_acknowledged(self) -> list[int]:
+        """Return the ids of published rows that are not marked yet; the caller marks them."""
+        return list(self._acknowledged)
+
+    def marked(self, ids: Collection[int]) -> None:
+        """Take note that rows have been marked."""
+        for number in ids:
+            event_id = self._acknowledged.pop(number, None)
+            if event_id is not None:
+                self._in_hand.pop(event_id, None)
+
+    def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
+        """Take rows that have been committed. ``blocked``: per key, event ids of others' rows that go first."""
+        loop = asyncio.get_running_loop()
+        for row in rows:
+            self._in_hand[row.event_id] = row.key
+            held = self._held.get(row.key)
+            behind = set(blocked.get(row.key, ())) if blocked else set()
+            if held is not None:
+                held.rows.append(row)
+                held.behind |= behind
+            elif behind:
+                self._held[row.key] = _Held([row], behind, loop.time())
+            else:
+                self._ready.append(row)
+        if rows:
+            self._idle.clear()
+            self._wake.set()
+
+    async def _pump(self) -> None:
+        while True:
+            if not self._ready and not self._held:
+                self._idle.set()
+                self._wake.clear()
+                await self._wake.wait()
+            if not self._ready:
+                self._wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
+            if self._held:
+                await self._look_at_held()
+            rows, self._ready = self._ready, []
+            if rows:
+                await self._publish(rows)
+
+    async def _publish(self, rows: list[OutboxRow]) -> None:
+        try:
+            await self._broker.publish(rows)
+        except PublishFailed as failure:
+            log.warning("publish failed; left to the relay", rows=len(rows), reason=str(failure))
+            if self.failing_since is None:
+                self.failing_since = asyncio.get_running_loop().time()
+            self._drop({row.key for row in rows}, rows)
+            return
+        self.failing_since = None
+        self._acknowledged.update((row.id, row.event_id) for row in rows)
+        self._marks.set()
+
+    def _drop(self, keys: set[str], rows: Sequence[OutboxRow]) -> None:
+        """Leave ``rows``, and whatever follows them under their keys, to the relay."""
+        dropped = list(rows)
+        for key in keys:
+            held = self._held.pop(key, None)
+            dropped += held.rows if held else []
+        dropped += [row for row in self._ready if row.key in keys]
+        self._ready = [row for row in self._ready if row.key not in keys]
+        for row in dropped:
+            self._in_hand.pop(row.event_id, None)
+
+    async def _look_at_held(self) -> None:
+        wanted = set().union(*(held.behind for held in self._held.values()))
+        try:
+            still = await self._sql.run(self._unmarked, wanted)
+        except SQLAlchemyError:
+            return
+        now = asyncio.get_running_loop().time()
+        for key, held in list(self._held.items()):
+            held.behind &= still
+            if not held.behind:
+                del self._held[key]
+                self._ready += held.rows
+            elif now - held.since > PATIENCE.total_seconds():
+                self._drop({key}, ())
+
+    def _unmarked(self, event_ids: set[str]) -> set[str]:
+        query = select(table.c.event_id).where(table.c.event_id.in_(sorted(event_ids)), table.c.published_at.is_(None))
+        with reading(self._engine) as connection:
+            return set(connection.scalars(query))
+
+    async def _flush_marks(self) -> None:
+        while True:
+            await self._marks.wait()
+            await asyncio.sleep(self._mark_after)
+            self._marks.clear()
+            try:
+                await self._mark()
+            except SQLAlchemyError as error:
+                log.warning("marks have to wait", reason=type(error).__name__)
+                self._marks.set()
+
+    async def _mark(self) -> None:
+        ids = self.take_acknowledged()
+        if ids:
+            await self._sql.run(self._mark_in_database, ids)
+            self.marked(ids)
+
+    def _mark_in_database(self, ids: Sequence[int]) -> None:
+        with self._engine.begin() as connection:
+            outbox.mark_published(connection, ids, self._clock.now())
+
+    def in_hand(self) -> Counter[str]:
+        """Return how many rows of each key this process has in hand."""
+        return Counter(self._in_hand.values())

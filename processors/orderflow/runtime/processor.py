@@ -1,0 +1,411 @@
+"""The processor: takes deliveries, makes batches of them, records them, and does what was recorded.
+
+It stands between the shell that talks to the broker (:mod:`.worker`) and the unit of work. There is no waiting for a
+batch to fill: whatever has arrived while the last transaction ran is the next batch.
+
+A failing database or broker is no message's fault. The batch is dropped, fetching pauses, readiness says why, and when
+the database answers again the partitions go on from the ledger, which alone knows what was committed.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from orderflow.contracts.headers import trace_id_of
+from orderflow.runtime import ledger
+from orderflow.runtime.broker import PublishFailed
+from orderflow.runtime.database import RevisionRemoved, is_infrastructure_failure, reading
+from orderflow.runtime.inbox import LAST_ATTEMPT
+from orderflow.runtime.incoming import Incoming, Record, read
+from orderflow.runtime.ledger import Fenced, Partition
+from orderflow.runtime.outgoing import Outgoing
+from orderflow.runtime.positions import Place, Position
+from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.state_cache import StateCache
+from orderflow.runtime.tasks import TaskRunner
+from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.unit_of_work import Done, Steps, UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+"""Messages per transaction at the most: some 50 ms of work, far below any time-out, and few enough that the search for
+one that kills the process is short."""
+BUFFER = 4 * BATCH
+PROBE = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between looks at a database that is away; the last one repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record and what to call when it has been dealt with."""
+
+    record: Record
+    done: Callable[[], None]
+
+
+class Fetching(Protocol):
+    """What the processor asks of whoever fetches records."""
+
+    async def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """Go on fetching at the given offsets."""
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Stop fetching."""
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """Fetch again."""
+
+
+class Offsets(Protocol):
+    """Tells what a topic holds."""
+
+    async def first_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset of the oldest message still there, per partition."""
+
+    async def end_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset that the next message will have, per partition."""
+
+
+class Processor:
+    """Processes the partitions that this worker is assigned, for one context."""
+
+    def __init__(
+        self,
+        unit: UnitOfWork,
+        engine: Engine,
+        sql: SqlThread,
+        cache: StateCache,
+        outgoing: Outgoing,
+        tasks: TaskRunner,
+        offsets: Offsets,
+        telemetry: Telemetry,
+    ) -> None:
+        self._unit = unit
+        self._context = unit.context
+        self._engine = engine
+        self._sql = sql
+        self._cache = cache
+        self._outgoing = outgoing
+        self._tasks = tasks
+        self._offsets = offsets
+        self._telemetry = telemetry
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue(BUFFER)
+        self._busy = asyncio.Lock()
+        self.positions: dict[Partition, Position] = {}
+        self.fetching: Fetching | None = None
+        self.away: str = ""
+        """What of the infrastructure is away, empty while nothing is."""
+        self.progress = time.monotonic()
+        """When something was last recorded or the assignment changed."""
+
+    async def put(self, delivery: Delivery) -> None:
+        """Take a delivery; waits while too many are waiting."""
+        await self._queue.put(delivery)
+
+    async def run(self) -> None:
+        """Process until cancelled.
+
+        Raises:
+            RevisionRemoved: this revision has been removed; leave.
+        """
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            async with self._busy:
+                trouble = await self._handle(batch)
+            for delivery in batch:
+                delivery.done()
+            if trouble is not None:
+                await self._sit_out(trouble)
+
+    async def drain(self) -> None:
+        """Finish the batch that is being made and start no other. The lock is never given back."""
+        await self._busy.acquire()
+
+    # Partitions
+
+    async def assigned(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Take over ``partitions`` and return where to fetch each from.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError, PublishFailed: the database or the broker is away.
+        """
+        wanted = sorted(partitions)
+        async with self._busy:
+            entries = await self._sql.run(self._unit.claim, wanted)
+            first = await self._offsets.first_offsets(wanted) if wanted else {}
+            end = await self._offsets.end_offsets(wanted) if wanted else {}
+            start = {}
+            for partition in wanted:
+                entry = entries[partition]
+                start[partition] = await self._take_over(partition, entry, first[partition], end[partition])
+        self.progress = time.monotonic()
+        self._telemetry.rebalances.inc()
+        log.info("partitions assigned", partitions=len(wanted))
+        return start
+
+    async def assigned_when_possible(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Take over ``partitions`` as soon as the database and the broker answer."""
+        for wait in itertools.chain(PROBE, itertools.repeat(PROBE[-1])):
+            try:
+                return await self.assigned(partitions)
+            except (SQLAlchemyError, PublishFailed, OSError) as error:
+                if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+                    raise
+                log.warning("an assignment has to wait", reason=type(error).__name__)
+                await asyncio.sleep(wait)
+        raise AssertionError("unreachable: the waits never end")
+
+    async def _take_over(self, partition: Partition, entry: ledger.Entry, first: int, end: int) -> int:
+        position = self.positions[partition] = Position(entry.offset)
+        if entry.owner not in {None, self._unit.owner}:
+            position.careful_until = min(entry.offset + BATCH, end - 1)
+        if entry.offset + 1 > end:
+            return await self._start_over(partition, first, "the topic is shorter than what was read of it")
+        if entry.offset + 1 < first:
+            if entry.last_event_id:
+                self._telemetry.expired.labels(partition[0]).inc(first - entry.offset - 1)
+            return await self._start_over(partition, first, "messages are gone that were never read")
+        if entry.last_event_id and entry.offset >= first:
+            # Read the last recorded message once more: if it is another one, so is the topic.
+            position.verify = entry.last_event_id
+            return entry.offset
+        return position.next
+
+    async def _start_over(self, partition: Partition, first: int, why: str) -> int:
+        position = self.positions[partition]
+        log.warning("starting at the earliest message", topic=partition[0], partition=partition[1], reason=why)
+        self._telemetry.rewinds.labels("start-over").inc()
+        if position.recorded != first - 1:
+            await self._sql.run(self._unit.restart_at, partition, position.recorded, first)
+        position.advance(first - 1)
+        return first
+
+    async def revoked(self, partitions: Collection[Partition]) -> None:
+        """Give ``partitions`` up after the batch that is being made."""
+        async with self._busy:
+            for partition in partitions:
+                self.positions.pop(partition, None)
+            self._cache.forget(number for _, number in partitions)
+            try:
+                await self._sql.run(self._unit.release, list(partitions))
+            except SQLAlchemyError as error:
+                # The next owner will then go carefully, which is slower and not wrong.
+                log.warning("could not sign the partitions off", reason=type(error).__name__)
+        self.progress = time.monotonic()
+
+    # Batches
+
+    async def _handle(self, batch: Sequence[Delivery]) -> Exception | None:
+        """Record a batch; return what of the infrastructure failed, if it did."""
+        try:
+            for chunk in self._chunks(await self._sort_out(batch)):
+                await self._record(chunk)
+        except Fenced as fenced:
+            self._give_up(fenced.partition)
+        except RevisionRemoved:
+            raise
+        except (SQLAlchemyError, PublishFailed, OSError) as error:
+            if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+                raise
+            return error
+        return None
+
+    async def _sort_out(self, batch: Sequence[Delivery]) -> list[Incoming]:
+        """Return what is to be recorded, in order; see to partitions that stand elsewhere than thought."""
+        taken: list[Incoming] = []
+        reached: dict[Partition, int] = {}
+        seen_before: dict[Partition, list[Incoming]] = {}
+        rewind: dict[Partition, int] = {}
+        for delivery in batch:
+            record = delivery.record
+            partition = (record.topic, record.partition)
+            position = self.positions.get(partition)
+            if position is None:
+                continue
+            place = position.place(record.offset, reached.get(partition))
+            if place is Place.NEXT:
+                taken.append(read(record))
+                reached[partition] = record.offset
+            elif place is Place.RECORDED and partition not in reached:
+                seen_before.setdefault(partition, []).append(read(record))
+            elif place is Place.AHEAD and position.rewind():
+                rewind[partition] = position.next
+        for partition, copies in seen_before.items():
+            taken = await self._check(partition, copies, taken)
+        if rewind:
+            await self._rewind(rewind)
+        return taken
+
+    async def _rewind(self, offsets: Mapping[Partition, int]) -> None:
+        assert self.fetching is not None
+        self._telemetry.rewinds.labels("gap").inc(len(offsets))
+        log.warning("messages were skipped; reading them again", partitions=[f"{t}[{p}]" for t, p in offsets])
+        await self.fetching.seek(offsets)
+
+    async def _check(self, partition: Partition, copies: list[Incoming], taken: list[Incoming]) -> list[Incoming]:
+        """Drop what was recorded before; if it was not, the topic is another one: start it over."""
+        position = self.positions[partition]
+        if position.verify is not None and copies[0].record.offset == position.recorded:
+            same = copies[0].event_id == position.verify
+            position.verify = None
+        else:
+            takes = self._context.takes.get(partition[0], frozenset())
+            known = [copy for copy in copies if copy.message is not None and type(copy.message) in takes]
+            same = not known or await self._sql.run(self._unit.are_recorded, known)
+        if same:
+            return taken
+        first = (await self._offsets.first_offsets([partition]))[partition]
+        await self._start_over(partition, first, "the topic holds other messages than those that were read")
+        assert self.fetching is not None
+        await self.fetching.seek({partition: first})
+        return [other for other in taken if (other.record.topic, other.record.partition) != partition]
+
+    def _chunks(self, taken: list[Incoming]) -> list[list[Incoming]]:
+        """Return the transactions to make: all at once, but one by one where the last stop was unclean."""
+        normal: list[Incoming] = []
+        careful: list[Incoming] = []
+        for incoming in taken:
+            position = self.positions[incoming.record.topic, incoming.record.partition]
+            (careful if incoming.record.offset <= position.careful_until else normal).append(incoming)
+        # Careful ones come first: a partition's careful offsets are its lowest.
+        return [[incoming] for incoming in careful] + ([normal] if normal else [])
+
+    async def _record(self, chunk: list[Incoming]) -> None:
+        record = chunk[0].record
+        if record.offset <= self.positions[record.topic, record.partition].careful_until:
+            chunk = [await self._attempt(chunk[0])]
+        started = time.perf_counter()
+        steps = self._steps(chunk)
+        keys = {incoming.key for incoming in chunk}
+        acknowledged = self._outgoing.take_acknowledged()
+        done = await self._sql.run(
+            self._unit.process,
+            chunk,
+            steps,
+            cached=self._cache.entries(keys),
+            acknowledged=acknowledged,
+            own=self._outgoing.own,
+        )
+        self._outgoing.marked(acknowledged)
+        for partition, (_, offset, _) in steps.items():
+            self.positions[partition].advance(offset)
+        self.progress = time.monotonic()
+        self._do(done)
+        self._tell(done, len(chunk), time.perf_counter() - started)
+
+    async def _attempt(self, incoming: Incoming) -> Incoming:
+        """Record that a message is begun; one that took its process down too often comes back as undecidable."""
+        before = await self._sql.run(self._unit.begin_attempt, incoming)
+        if before < LAST_ATTEMPT:
+            return incoming
+        return Incoming(
+            incoming.record,
+            incoming.event_id,
+            incoming.digest,
+            None,
+            incoming.event_type,
+            cause="kills-the-process",
+            reason=f"its process ended {before} times while it was being decided",
+        )
+
+    def _steps(self, chunk: Sequence[Incoming]) -> Steps:
+        steps: dict[Partition, tuple[int, int, str]] = {}
+        for incoming in chunk:
+            partition = (incoming.record.topic, incoming.record.partition)
+            steps[partition] = (self.positions[partition].recorded, incoming.record.offset, incoming.event_id)
+        return steps
+
+    def _do(self, done: Done) -> None:
+        self._outgoing.hand_over(done.outbox, done.blocked)
+        partitions = {incoming.key: incoming.record.partition for incoming, _ in done.outcomes}
+        live = {key: self._context.is_live(state) for key, (state, _) in done.states.items()}
+        self._cache.update(done.states, partitions, live)
+        self._cache.show(done.shared)
+        self._tasks.start_now(done.calls)
+
+    def _tell(self, done: Done, size: int, seconds: float) -> None:
+        outcomes = Counter((incoming.event_type or "?", outcome) for incoming, outcome in done.outcomes)
+        self._telemetry.batch_recorded(outcomes, size, seconds)
+        for incoming, outcome in done.outcomes:
+            if outcome == "dead":
+                self._telemetry.dead.labels(incoming.event_type or "?", incoming.cause or "undecidable").inc()
+            if outcome not in {"passed-by", "duplicate"}:
+                message = incoming.message
+                log.info(
+                    outcome,
+                    message=incoming.event_type,
+                    orderId=message.order_id if message else incoming.key,
+                    correlationId=message.metadata.correlation_id if message else "",
+                    traceId=trace_id_of(incoming.traceparent) if incoming.traceparent else None,
+                    eventId=incoming.event_id,
+                )
+        now = self._unit.clock.now()
+        for ended in done.ended:
+            self._telemetry.aggregate_ended(ended, (now - ended.started_at).total_seconds())
+
+    # Faults
+
+    def _give_up(self, partition: Partition) -> None:
+        log.warning("fenced: another process has the partition", topic=partition[0], partition=partition[1])
+        self.positions.pop(partition, None)
+        if self.fetching is not None:
+            self.fetching.pause([partition])
+
+    async def _sit_out(self, trouble: Exception) -> None:
+        """Pause until the database and the broker answer; then go on from what the ledger says."""
+        what = "broker" if isinstance(trouble, PublishFailed) else "database"
+        self.away = what
+        self._telemetry.paused.labels(what).set(1)
+        log.warning("paused: the infrastructure is away", what=what, reason=type(trouble).__name__)
+        assert self.fetching is not None
+        self.fetching.pause(list(self.positions))
+        waits = itertools.chain(PROBE, itertools.repeat(PROBE[-1]))
+        # A rebalance may come meanwhile: the lock is free but for the moment of looking.
+        while not await self._go_on():
+            self._drop_queue()
+            await asyncio.sleep(next(waits))
+        self.away = ""
+        self.progress = time.monotonic()
+        self._telemetry.paused.labels(what).set(0)
+        log.info("resumed", what=what)
+
+    async def _go_on(self) -> bool:
+        """Take every partition's place from the ledger and fetch from there; tell whether that could be done."""
+        assert self.fetching is not None
+        async with self._busy:
+            mine = sorted(self.positions)
+            try:
+                entries = await self._sql.run(self._ledger_of, mine)
+                await self._offsets.end_offsets(mine)
+            except (SQLAlchemyError, OSError, PublishFailed):
+                return False
+            self._drop_queue()
+            for partition in mine:
+                entry = entries.get(partition)
+                if entry is None or entry.owner != self._unit.owner:
+                    self._give_up(partition)
+                else:
+                    self.positions[partition].advance(entry.offset)
+            self._cache.forget(number for _, number in mine)
+            await self.fetching.seek({partition: position.next for partition, position in self.positions.items()})
+            self.fetching.resume(list(self.positions))
+        return True
+
+    def _drop_queue(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait().done()
+
+    def _ledger_of(self, partitions: Sequence[Partition]) -> Mapping[Partition, ledger.Entry]:
+        with reading(self._engine) as connection:
+            return ledger.read(connection, self._unit.group, partitions)

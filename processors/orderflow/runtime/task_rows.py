@@ -1,0 +1,220 @@
+"""Tasks in the database: calls to the outside and timers, each open until its end is recorded.
+
+Every change of a task is a compare-and-set on its being open and claimed by the one who changes it, so that an outcome
+is recorded once, whoever else believes to be at work on it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, or_, select
+
+from orderflow.contracts.decision import Call, Timer
+from orderflow.contracts.envelope import Message, Metadata
+from orderflow.runtime.schema import tasks
+
+OPEN = "open"
+DONE = "done"
+ENDED = "ended"
+
+
+class StoredTimer(msgspec.Struct, frozen=True, kw_only=True, tag="Timer"):
+    """A timer as it stands in its row, its message still encoded."""
+
+    task_id: str
+    after: float
+    message: msgspec.Raw
+    request: str | None = None
+    replies: tuple[str, ...] = ()
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the outcome's message continues."""
+
+    metadata: Metadata
+    traceparent: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One task that this process has claimed."""
+
+    task_id: str
+    key: str
+    body: Call | StoredTimer
+    cause: Cause
+    attempts: int
+    unclear: bool
+    due_at: datetime
+    horizon: dict[str, int] | None = None
+
+
+_bodies = msgspec.json.Decoder(Call | StoredTimer)
+_causes = msgspec.json.Decoder(Cause)
+_COLUMNS = (
+    tasks.c.task_id,
+    tasks.c.key,
+    tasks.c.body,
+    tasks.c.cause,
+    tasks.c.attempts,
+    tasks.c.unclear,
+    tasks.c.due_at,
+    tasks.c.horizon,
+)
+
+
+def insert(
+    connection: Connection,
+    wanted: Sequence[tuple[str, Call | Timer, Message, str | None]],
+    *,
+    owner: str | None,
+    lease: timedelta,
+    now: datetime,
+) -> list[Task]:
+    """Insert tasks (key, body, the message that asked for it, its traceparent) and return the calls.
+
+    ``owner`` starts with its claim on the calls, so that nobody has to look for what was just written.
+    """
+    rows, calls = [], []
+    for key, body, message, traceparent in wanted:
+        cause = Cause(metadata=_continued(message), traceparent=traceparent)
+        is_call = isinstance(body, Call)
+        claimed = owner if is_call else None
+        due = now if isinstance(body, Call) else now + timedelta(seconds=body.after)
+        rows.append(
+            {
+                "task_id": body.task_id,
+                "kind": "call" if is_call else "timer",
+                "key": key,
+                "status": OPEN,
+                "due_at": due,
+                "attempts": 0,
+                "unclear": False,
+                "body": msgspec.json.encode(body),
+                "cause": msgspec.json.encode(cause).decode(),
+                "claimed_by": claimed,
+                "claimed_until": now + lease if claimed else None,
+                "created_at": now,
+            }
+        )
+        if isinstance(body, Call):
+            calls.append(
+                Task(task_id=body.task_id, key=key, body=body, cause=cause, attempts=0, unclear=False, due_at=due)
+            )
+    if rows:
+        connection.execute(tasks.insert(), rows)
+    return calls
+
+
+def _continued(message: Message) -> Metadata:
+    return msgspec.structs.replace(message.metadata, correlation_id=message.metadata.correlation_id or message.order_id)
+
+
+def end(connection: Connection, task_ids: Iterable[str], now: datetime) -> None:
+    """End tasks that a decision does not need any more, if they are still open."""
+    wanted = sorted(set(task_ids))
+    if wanted:
+        connection.execute(
+            tasks.update()
+            .where(tasks.c.task_id.in_(wanted), tasks.c.status == OPEN)
+            .values(status=ENDED, ended_at=now, claimed_by=None)
+        )
+
+
+def anything_due(connection: Connection, now: datetime) -> bool:
+    """Tell whether some open task is due and free, without writing anything."""
+    return connection.execute(select(tasks.c.task_id).where(*_free(now)).limit(1)).first() is not None
+
+
+def claim(connection: Connection, owner: str, lease: timedelta, limit: int, now: datetime) -> list[Task]:
+    """Claim open tasks that are due and free, the longest due first."""
+    due = (
+        select(tasks.c.task_id)
+        .where(*_free(now))
+        .order_by(tasks.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = connection.scalars(due).all()
+    if not found:
+        return []
+    rows = connection.execute(
+        tasks.update()
+        .where(tasks.c.task_id.in_(found), tasks.c.status == OPEN)
+        # A claim that was not given back may have been at work when its process died: ask before calling again.
+        .values(
+            claimed_by=owner, claimed_until=now + lease, unclear=or_(tasks.c.unclear, tasks.c.claimed_by.is_not(None))
+        )
+        .returning(*_COLUMNS)
+    )
+    return sorted((_task(row) for row in rows), key=lambda task: task.due_at)
+
+
+def _free(now: datetime) -> tuple[Any, ...]:
+    return (
+        tasks.c.status == OPEN,
+        tasks.c.due_at <= now,
+        or_(tasks.c.claimed_by.is_(None), tasks.c.claimed_until < now),
+    )
+
+
+def _task(row: Any) -> Task:
+    return Task(
+        task_id=row[0],
+        key=row[1],
+        body=_bodies.decode(row[2]),
+        cause=_causes.decode(row[3]),
+        attempts=row[4],
+        unclear=row[5],
+        due_at=row[6],
+        horizon=msgspec.json.decode(row[7], type=dict[str, int]) if row[7] else None,
+    )
+
+
+def finish(connection: Connection, task_id: str, owner: str, now: datetime) -> bool:
+    """Mark the task done, if it is still open and ``owner``'s; tell whether it was."""
+    return _change(connection, task_id, owner, {"status": DONE, "ended_at": now, "claimed_by": None})
+
+
+def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, error: str | None) -> bool:
+    """Give the task back until ``due_at``, with its attempts, doubts and horizon as they stand in ``task``."""
+    values: Mapping[str, Any] = {
+        "due_at": due_at,
+        "attempts": task.attempts,
+        "unclear": task.unclear,
+        "last_error": error,
+        "horizon": msgspec.json.encode(task.horizon).decode() if task.horizon is not None else None,
+        "claimed_by": None,
+        "claimed_until": None,
+    }
+    return _change(connection, task.task_id, owner, values)
+
+
+def extend(connection: Connection, task_ids: Sequence[str], owner: str, until: datetime) -> None:
+    """Keep the claim on tasks that take longer than the lease."""
+    if task_ids:
+        connection.execute(
+            tasks.update()
+            .where(tasks.c.task_id.in_(task_ids), tasks.c.status == OPEN, tasks.c.claimed_by == owner)
+            .values(claimed_until=until)
+        )
+
+
+def free(connection: Connection, owner: str) -> None:
+    """Give back every claim of ``owner`` and of its earlier lives (``instance/nonce``): what they did is unclear."""
+    instance = owner.partition("/")[0]
+    connection.execute(
+        tasks.update()
+        .where(tasks.c.status == OPEN, tasks.c.claimed_by.startswith(f"{instance}/", autoescape=True))
+        .values(claimed_by=None, claimed_until=None, unclear=True)
+    )
+
+
+def _change(connection: Connection, task_id: str, owner: str, values: Mapping[str, Any]) -> bool:
+    changed = connection.execute(
+        tasks.update()
+        .where(tasks.c.task_id == task_id, tasks.c.status == OPEN, tasks.c.claimed_by == owner)
+        .values(**values)
+    )
+    return changed.rowcount == 1

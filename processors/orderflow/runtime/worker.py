@@ -1,0 +1,341 @@
+"""One process of one context: everything wired together, started in order, and stopped in the opposite one.
+
+Start: database (migrated, and this revision allowed), broker, outgoing, then Faust. Stop, on SIGTERM: stop taking,
+finish the batch, publish, end the calls, sign the partitions off, leave the group.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aiokafka.errors import KafkaError
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from orderflow.contracts.envelope import Message
+from orderflow.providers.protocol import Provider
+from orderflow.runtime import outbox, task_rows
+from orderflow.runtime.broker import OutboxRow, PublishFailed
+from orderflow.runtime.clock import Clock, SystemClock
+from orderflow.runtime.context import Context
+from orderflow.runtime.database import RevisionRemoved, is_infrastructure_failure, open_database, reading
+from orderflow.runtime.faust_app import FaustFetching, build_app
+from orderflow.runtime.health import Check, HealthServer
+from orderflow.runtime.kafka import KafkaBroker
+from orderflow.runtime.outgoing import Outgoing
+from orderflow.runtime.preparing import prepare
+from orderflow.runtime.processor import Processor
+from orderflow.runtime.relay import EVERY as RELAY_EVERY
+from orderflow.runtime.relay import Relay
+from orderflow.runtime.sampling import Sampling
+from orderflow.runtime.schema import dead_letters, decisions
+from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.tasks import TaskRunner
+from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.unit_of_work import UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+DUE_EVERY = 0.25
+"""Seconds between looks for due tasks: what a timer or a retry is late at the most."""
+CLAIMS_EVERY = 3.0
+GAUGES_EVERY = 2.0
+STUCK_AFTER = 60.0
+"""Seconds without progress, with messages waiting, until a worker counts as stuck."""
+LEAVE_AFTER = 90.0
+"""A stuck worker ends itself then, where nobody acts on its liveness."""
+REMOVED = 78
+"""Exit status of a process whose revision has been removed (EX_CONFIG): starting it again does not help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a worker needs to know.
+
+    Attributes:
+        instance: its name among its context's workers, unique while it lives: ``payment-0``.
+        prefix: put before every topic's and group's name.
+        prepare: run in one transaction before the worker joins; returns messages to send.
+    """
+
+    context: Context[Any]
+    instance: str
+    broker: str
+    prefix: str
+    partitions: int
+    database_url: str
+    durability: str
+    revision: str
+    host: str
+    port: int
+    data_dir: str
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    prepare: Callable[[Connection], Sequence[Message]] | None = None
+
+
+class Worker:
+    """Runs one context in this process."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
+        self._engine = open_database(settings.database_url, settings.durability)
+        self._sql = SqlThread(settings.instance)
+        self._telemetry = Telemetry(settings.context.name)
+        self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
+        self._stop = asyncio.Event()
+        self._status = 0
+        self._checks: dict[str, Check] = {
+            name: Check(name, ok=False, detail="starting") for name in ("migrations", "database", "broker", "relay")
+        }
+        self._build()
+
+    def _build(self) -> None:
+        settings, context = self.settings, self.settings.context
+        self._app, cache = build_app(
+            context,
+            broker=settings.broker,
+            prefix=settings.prefix,
+            partitions=settings.partitions,
+            client_id=settings.instance,
+            data_dir=settings.data_dir,
+        )
+        self._outgoing = Outgoing(self._broker, self._engine, self._sql, self._clock)
+        self._unit = UnitOfWork(
+            context, self._engine, owner=self._owner, revision=settings.revision, clock=self._clock, sampling=Sampling()
+        )
+        self._tasks = TaskRunner(
+            context,
+            self._engine,
+            self._sql,
+            self._broker,
+            settings.providers,
+            self._outgoing,
+            self._clock,
+            self._telemetry,
+            owner=self._owner,
+            revision=settings.revision,
+            partitions=settings.partitions,
+        )
+        self._relay = Relay(self._broker, self._engine, self._sql, self._clock, self._outgoing)
+        self.processor = Processor(
+            self._unit,
+            self._engine,
+            self._sql,
+            cache,
+            self._outgoing,
+            self._tasks,
+            self._broker,
+            self._telemetry,
+        )
+        self.processor.fetching = FaustFetching(self._app)
+        self._app.processor = self.processor
+        self._health = HealthServer(
+            settings.host, settings.port, self._liveness, self._readiness, self._telemetry.registry
+        )
+
+    async def run(self) -> int:
+        """Run until told to stop, and return the exit status.
+
+        Raises:
+            Exception: what ended the worker against its will.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self._health.start()
+        jobs: list[asyncio.Task[None]] = []
+        try:
+            if await self._unless_stopped(self._start()):
+                jobs = [asyncio.create_task(job, name=name) for name, job in self._jobs().items()]
+                await self._wait_for_the_end(jobs)
+        except RevisionRemoved as removed:
+            log.error("leaving", reason=str(removed))
+            self._status = REMOVED
+        finally:
+            await self._shut_down(jobs)
+        return self._status
+
+    async def _unless_stopped(self, work: Awaitable[None]) -> bool:
+        """Await ``work`` or the signal to stop; tell whether the work was done."""
+        doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if doing.done():
+            doing.result()
+            return True
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return False
+
+    async def _start(self) -> None:
+        rows = await self._patiently("database", self._open)
+        self._passed("migrations")
+        self._passed("database")
+        await self._patiently("broker", self._connect)
+        await self._outgoing.start()
+        self._outgoing.hand_over(rows)
+        await self._app.start()
+        self._passed("broker")
+        log.info("running", instance=self.settings.instance, revision=self.settings.revision)
+
+    async def _open(self) -> tuple[OutboxRow, ...]:
+        return await self._sql.run(self._open_database)
+
+    def _open_database(self) -> tuple[OutboxRow, ...]:
+        settings = self.settings
+        prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
+        with self._engine.begin() as connection:
+            task_rows.free(connection, self._owner)
+            kept = connection.scalar(select(func.count()).select_from(decisions)) or 0
+            self._unit.sampling.kept = kept
+            messages = self.settings.prepare(connection) if self.settings.prepare is not None else ()
+            return outbox.insert(connection, [(message, None) for message in messages], self._clock.now())
+
+    async def _connect(self) -> None:
+        context = self.settings.context
+        await self._broker.start()
+        wanted = {*context.takes, context.command_topic}
+        await self._broker.end_offsets([(topic, self.settings.partitions - 1) for topic in sorted(wanted)])
+
+    async def _patiently(self, what: str, step: Callable[[], Awaitable[Any]]) -> Any:
+        """Repeat ``step`` while the infrastructure it needs is away, and say so in readiness."""
+        for wait in itertools.chain((0.1, 0.2, 0.5), itertools.repeat(1.0)):
+            try:
+                return await step()
+            except (SQLAlchemyError, KafkaError, PublishFailed, OSError) as error:
+                if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+                    raise
+                self._failed(what, f"{type(error).__name__}: not reachable")
+                log.warning("waiting", what=what, reason=type(error).__name__)
+                await asyncio.sleep(wait)
+        raise AssertionError("itertools.repeat ends never")
+
+    def _jobs(self) -> dict[str, Any]:
+        return {
+            "processor": self.processor.run(),
+            "tasks": self._every(DUE_EVERY, self._tasks.run_due_once),
+            "settling": self._every(0, self._tasks.settle_when_any),
+            "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
+            "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
+            "gauges": self._every(GAUGES_EVERY, self._measure),
+            "faust": self._app.wait_until_stopped(),
+        }
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[Any]]) -> None:
+        """Repeat ``step``; a database or broker that is away is waited for."""
+        while True:
+            try:
+                await step()
+            except (SQLAlchemyError, PublishFailed, OSError) as error:
+                if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+                    raise
+                self._failed("database" if isinstance(error, SQLAlchemyError) else "broker", type(error).__name__)
+                await asyncio.sleep(max(seconds, 1.0))
+            else:
+                await asyncio.sleep(seconds)
+
+    async def _wait_for_the_end(self, jobs: Sequence[asyncio.Task[None]]) -> None:
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait({stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for job in jobs:
+            if job not in done:
+                continue
+            job.result()
+            raise RuntimeError(f"{job.get_name()} ended by itself")
+
+    async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
+        log.info("stopping", instance=self.settings.instance)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.processor.drain(), 10.0)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await self._tasks.stop()
+        await self._outgoing.stop()
+        with contextlib.suppress(SQLAlchemyError):
+            await self._sql.run(self._unit.release, list(self.processor.positions))
+        self.processor.positions.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._app.stop(), 10.0)
+        await self._broker.stop()
+        await self._health.stop()
+        self._sql.close()
+        self._engine.dispose()
+        log.info("stopped", instance=self.settings.instance)
+
+    # What is looked at from outside
+
+    async def _relay_if_anchor(self) -> None:
+        if (self.settings.context.command_topic, 0) in self.processor.positions:
+            while await self._relay.publish_once() > 0:
+                pass
+        self._passed("relay")
+
+    async def _measure(self) -> None:
+        positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
+        depth, oldest, dead = await self._sql.run(self._count)
+        self._passed("database")
+        self._telemetry.outbox_depth.set(depth)
+        age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
+        self._telemetry.outbox_age.set(age)
+        self._telemetry.dead_open.set(dead)
+        ends = await self._broker.end_offsets(sorted(positions)) if positions else {}
+        self._passed("broker")
+        waiting = 0
+        for partition, recorded in positions.items():
+            lag = max(0, ends[partition] - recorded - 1)
+            waiting += lag
+            self._telemetry.lag.labels(partition[0], str(partition[1])).set(lag)
+        if not waiting or self.processor.away:
+            self.processor.progress = time.monotonic()
+        elif time.monotonic() - self.processor.progress > LEAVE_AFTER:
+            raise RuntimeError(f"stuck: {waiting} messages wait and none was recorded for {LEAVE_AFTER:.0f} seconds")
+
+    def _count(self) -> tuple[int, Any, int]:
+        with reading(self._engine) as connection:
+            depth, oldest = outbox.depth(connection)
+            dead = connection.scalar(
+                select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
+            )
+            return depth, oldest, dead or 0
+
+    def _passed(self, name: str) -> None:
+        self._checks[name] = Check(name, ok=True)
+
+    def _failed(self, name: str, detail: str) -> None:
+        self._checks[name] = Check(name, ok=False, detail=detail)
+
+    def _readiness(self) -> list[Check]:
+        checks = dict(self._checks)
+        if self.processor.away:
+            checks[self.processor.away] = Check(self.processor.away, ok=False, detail="away; paused")
+        if self._outgoing.failing_since is not None:
+            checks["relay"] = Check("relay", ok=False, detail="the broker does not acknowledge")
+        assigned = len(self.processor.positions)
+        joined = self._app.started and not self._app.rebalancing
+        checks["assignment"] = Check("assignment", ok=joined, detail=f"{assigned} partitions")
+        return list(checks.values())
+
+    def _liveness(self) -> list[Check]:
+        idle = time.monotonic() - self.processor.progress
+        return [Check("progress", ok=idle < STUCK_AFTER, detail=f"last {idle:.0f} s ago")]
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker in a new event loop and return its exit status."""
+    import uvloop  # noqa: PLC0415 - not where a test runs the worker in a loop of its own
+
+    async def main() -> int:
+        return await Worker(settings).run()
+
+    return uvloop.run(main())
