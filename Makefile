@@ -49,8 +49,8 @@ clean: ## Remove the environment and every cache; the system's data stays
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(create_environment)
 	@test -x $(UV) || { $(locked_uv) >.venv/uv.txt; $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r .venv/uv.txt; }
-	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 locked_uv = sed -n '/^uv==/,/[^\\]$$/p' requirements.lock

@@ -59,12 +59,16 @@ def decode(raw: bytes, headers: Mapping[str, str] | None = None, topic: str | No
     Raises:
         Unreadable: one of its kinds; ``cause`` says which.
     """
+    refusal: msgspec.ValidationError | None = None
     try:
         message = _DECODER.decode(raw)
     except msgspec.ValidationError as error:
-        message = _decode_older(raw, headers or {}, topic, error)
+        refusal = error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise undecodable(error) from None
+    if refusal is not None:
+        # Outside the handler, so that no failure carries the text of msgspec's, which may quote the message.
+        message = _decode_older(raw, headers or {}, topic, refusal)
     if message.schema_version != message.VERSION:
         _check_version(message)
     if not message.order_id and message.KEY == "order_id":

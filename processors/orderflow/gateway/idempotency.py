@@ -8,7 +8,7 @@ under the key waits for the first one's transaction.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,11 +37,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a client, to the byte."""
+    """An answer to a client, to the byte, and the order that it is about."""
 
+    order_id: str
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str]
 
 
 def claim(connection: Connection, key: Key, request_hash: str, order_id: str, now: datetime) -> Answer | None:
@@ -56,9 +57,9 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
         principal=key.principal,
         key=key.text,
         request_hash=request_hash,
-        status_code=0,
-        response=b"",
-        headers="{}",
+        status_code=None,
+        response=None,
+        headers=None,
         order_id=order_id,
         created_at=now,
         expires_at=now + LIFETIME,
@@ -82,7 +83,7 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
 def _answered(connection: Connection, key: Key, request_hash: str) -> Answer:
     table = idempotency_keys.c
     row = connection.execute(
-        select(table.request_hash, table.status_code, table.response, table.headers).where(
+        select(table.request_hash, table.order_id, table.status_code, table.response, table.headers).where(
             table.principal == key.principal, table.key == key.text
         )
     ).one()
@@ -93,7 +94,8 @@ def _answered(connection: Connection, key: Key, request_hash: str) -> Answer:
             "the first request under this key had another body; use a new key for another order",
             field="Idempotency-Key",
         )
-    return Answer(row.status_code, row.response, msgspec.json.decode(row.headers, type=dict[str, str]))
+    headers = msgspec.json.decode(row.headers, type=dict[str, str])
+    return Answer(row.order_id, row.status_code, row.response, headers)
 
 
 def remember(connection: Connection, key: Key, answer: Answer) -> None:

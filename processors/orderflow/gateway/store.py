@@ -66,6 +66,8 @@ def bound_waits(engine: Engine) -> None:
         # PostgreSQL forgets what was set in a transaction that is rolled back.
         connection.commit()
 
+    engine.dispose()  # connections that were opened before
+
 
 def is_locked(error: BaseException) -> bool:
     """Tell whether a statement gave up waiting for somebody else's lock."""

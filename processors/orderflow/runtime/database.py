@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, Select, bindparam, create_engine, event, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
@@ -67,6 +67,13 @@ _POSTGRES_STATES = frozenset(
 )
 
 
+_ALLOWED: Select[tuple[str]] = (
+    select(allowed_revisions.c.revision)
+    .where(allowed_revisions.c.revision == bindparam("at_revision"))
+    .with_for_update(read=True, key_share=True)
+)
+
+
 class RevisionRemoved(Exception):  # noqa: N818 - a condition that is expected and answered, not a fault
     """This revision is not among the context's allowed ones: it may write nothing any more, and leaves."""
 
@@ -109,9 +116,7 @@ def assert_allowed(connection: Connection, revision: str) -> None:
     Raises:
         RevisionRemoved: it may not.
     """
-    row = allowed_revisions.c.revision
-    asked: Select[tuple[str]] = select(row).where(row == revision).with_for_update(read=True, key_share=True)
-    if connection.execute(asked).first() is None:
+    if connection.execute(_ALLOWED, {"at_revision": revision}).first() is None:
         raise RevisionRemoved(f"revision {revision!r} is not among the allowed ones of this database")
 
 

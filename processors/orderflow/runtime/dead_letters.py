@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orderflow.contracts.identity import derive
 from orderflow.contracts.masking import masked
@@ -23,6 +23,13 @@ from orderflow.runtime.schema import dead_letters
 
 OPEN = "open"
 SUPERSEDED = "superseded"
+
+
+_STOPPED = select(dead_letters.c.key).where(
+    dead_letters.c.group == bindparam("at_group"),
+    dead_letters.c.status == OPEN,
+    dead_letters.c.key.in_(bindparam("keys", expanding=True)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +114,7 @@ def stopped_keys(connection: Connection, group: str, keys: Iterable[str]) -> set
     wanted = sorted({key for key in keys if key})
     if not wanted:
         return set()
-    query = select(dead_letters.c.key).where(
-        dead_letters.c.group == group, dead_letters.c.status == OPEN, dead_letters.c.key.in_(wanted)
-    )
-    return set(connection.scalars(query))
+    return set(connection.scalars(_STOPPED, {"at_group": group, "keys": wanted}))
 
 
 def supersede(connection: Connection, group: str, key: str) -> None:

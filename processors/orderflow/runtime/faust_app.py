@@ -124,6 +124,9 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
     processor: Processor
     prefix: str
 
+    def _create_directories(self) -> None:
+        """Create nothing: the tables live in memory."""
+
     def bare(self, tp: TP) -> Partition:
         """Return the partition under its topic's name without the prefix."""
         return tp.topic.removeprefix(self.prefix), tp.partition
@@ -166,7 +169,7 @@ def changelog_topics(context: Context[Any]) -> tuple[str, ...]:
 
 
 def build_app(
-    context: Context[Any], *, broker: str, prefix: str, partitions: int, client_id: str, data_dir: str
+    context: Context[Any], *, broker: str, prefix: str, partitions: int, client_id: str
 ) -> tuple[ProcessorApp, StateCache]:
     """Return the context's application and the cache over its tables; ``app.processor`` is still to be set."""
     app = ProcessorApp(
@@ -188,7 +191,6 @@ def build_app(
         topic_partitions=partitions,
         topic_disable_leader=True,
         store="memory://",
-        datadir=data_dir,
         web_enabled=False,
         Table=CacheTable,
         TableManager=CacheTables,

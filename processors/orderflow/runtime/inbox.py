@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.schema import message_attempts, processed_events
@@ -20,6 +20,12 @@ DEAD = "dead"
 SUPERSEDED = "superseded"
 LAST_ATTEMPT = 2
 """A message that took its process down this often is not tried a third time."""
+
+
+_KNOWN = select(processed_events.c.event_id, processed_events.c.hash, processed_events.c.status).where(
+    processed_events.c.group == bindparam("at_group"), processed_events.c.event_id.in_(bindparam("ids", expanding=True))
+)
+_INSERT = processed_events.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +41,8 @@ def known(connection: Connection, group: str, event_ids: Iterable[str]) -> dict[
     wanted = sorted(set(event_ids))
     if not wanted:
         return {}
-    query = select(processed_events.c.event_id, processed_events.c.hash, processed_events.c.status).where(
-        processed_events.c.group == group, processed_events.c.event_id.in_(wanted)
-    )
-    return {row[0]: Known(row[1], row[2]) for row in connection.execute(query)}
+    rows = connection.execute(_KNOWN, {"at_group": group, "ids": wanted})
+    return {row[0]: Known(row[1], row[2]) for row in rows}
 
 
 def row(incoming: Incoming, group: str, status: str, now: datetime, *, keep: bool = False) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def row(incoming: Incoming, group: str, status: str, now: datetime, *, keep: boo
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows made by :func:`row`."""
     if rows:
-        connection.execute(processed_events.insert(), list(rows))
+        connection.execute(_INSERT, list(rows))
 
 
 def parked(connection: Connection, group: str, key: str) -> list[Incoming]:

@@ -8,12 +8,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, bindparam, select, tuple_
 
 from orderflow.runtime.schema import consumed_offsets as ledger
 
 Partition = tuple[str, int]
 """A topic (without the prefix) and a partition's number."""
+
+
+_PARTITION = (
+    ledger.c.group == bindparam("at_group"),
+    ledger.c.topic == bindparam("at_topic"),
+    ledger.c.partition == bindparam("at_partition"),
+)
+# Built once: building a statement costs as much as running it.
+_READ = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.last_event_id, ledger.c.owner).where(
+    ledger.c.group == bindparam("at_group"),
+    tuple_(ledger.c.topic, ledger.c.partition).in_(bindparam("partitions", expanding=True)),
+)
+_CLAIM = ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now"))
+_RELEASE = ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None)
+_ADVANCE = (
+    ledger.update()
+    .where(*_PARTITION, ledger.c.offset == bindparam("at_offset"), ledger.c.owner == bindparam("at_owner"))
+    .values(offset=bindparam("to_offset"), last_event_id=bindparam("to_event_id"), updated_at=bindparam("now"))
+)
 
 
 class Fenced(Exception):  # noqa: N818 - names what has happened to this process
@@ -38,11 +57,8 @@ def read(connection: Connection, group: str, partitions: Iterable[Partition]) ->
     wanted = sorted(set(partitions))
     if not wanted:
         return {}
-    query = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.last_event_id, ledger.c.owner).where(
-        ledger.c.group == group,
-        or_(*(and_(ledger.c.topic == topic, ledger.c.partition == number) for topic, number in wanted)),
-    )
-    return {(row[0], row[1]): Entry(row[2], row[3], row[4]) for row in connection.execute(query)}
+    rows = connection.execute(_READ, {"at_group": group, "partitions": wanted})
+    return {(row[0], row[1]): Entry(row[2], row[3], row[4]) for row in rows}
 
 
 def claim(
@@ -56,11 +72,7 @@ def claim(
     before = read(connection, group, wanted)
     for topic, number in wanted:
         if (topic, number) in before:
-            connection.execute(
-                ledger.update()
-                .where(ledger.c.group == group, ledger.c.topic == topic, ledger.c.partition == number)
-                .values(owner=owner, updated_at=now)
-            )
+            connection.execute(_CLAIM, {**_at(group, (topic, number)), "to_owner": owner, "now": now})
         else:
             connection.execute(
                 ledger.insert().values(
@@ -71,19 +83,14 @@ def claim(
     return before
 
 
+def _at(group: str, partition: Partition) -> dict[str, str | int]:
+    return {"at_group": group, "at_topic": partition[0], "at_partition": partition[1]}
+
+
 def release(connection: Connection, group: str, partitions: Iterable[Partition], owner: str) -> None:
     """Say that ``owner`` has stopped work on ``partitions`` cleanly."""
-    for topic, number in sorted(set(partitions)):
-        connection.execute(
-            ledger.update()
-            .where(
-                ledger.c.group == group,
-                ledger.c.topic == topic,
-                ledger.c.partition == number,
-                ledger.c.owner == owner,
-            )
-            .values(owner=None)
-        )
+    for partition in sorted(set(partitions)):
+        connection.execute(_RELEASE, {**_at(group, partition), "at_owner": owner})
 
 
 def advance(
@@ -98,17 +105,8 @@ def advance(
     Raises:
         Fenced: a row is not as this process last saw it.
     """
-    for (topic, number), (before, after, event_id) in sorted(steps.items()):
-        changed = connection.execute(
-            ledger.update()
-            .where(
-                ledger.c.group == group,
-                ledger.c.topic == topic,
-                ledger.c.partition == number,
-                ledger.c.offset == before,
-                ledger.c.owner == owner,
-            )
-            .values(offset=after, last_event_id=event_id, updated_at=now)
-        ).rowcount
-        if changed != 1:
-            raise Fenced((topic, number))
+    for partition, (before, after, event_id) in sorted(steps.items()):
+        to = {"to_offset": after, "to_event_id": event_id, "now": now}
+        at = {**_at(group, partition), "at_offset": before, "at_owner": owner}
+        if connection.execute(_ADVANCE, {**at, **to}).rowcount != 1:
+            raise Fenced(partition)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from orderflow.contracts import codec
 from orderflow.contracts.envelope import Message
@@ -15,6 +15,18 @@ from orderflow.runtime.schema import outbox
 
 IN_ONE_QUERY = 500
 """Below SQLite's limit of bound parameters with room to spare."""
+
+
+# Built once: building a statement costs as much as running it.
+_INSERT = outbox.insert().returning(outbox.c.id, sort_by_parameter_order=True)
+_BLOCKING = select(outbox.c.key, outbox.c.event_id).where(
+    outbox.c.published_at.is_(None), outbox.c.key.in_(bindparam("keys", expanding=True))
+)
+_MARK = (
+    outbox.update()
+    .where(outbox.c.id.in_(bindparam("ids", expanding=True)), outbox.c.published_at.is_(None))
+    .values(published_at=bindparam("now"))
+)
 
 
 def insert(
@@ -41,7 +53,7 @@ def insert(
 def insert_rows(connection: Connection, rows: Sequence[OutboxRow], now: datetime) -> tuple[OutboxRow, ...]:
     """Insert rows as they are, in their order, and return them with the ids they were given."""
     ids = connection.scalars(
-        outbox.insert().returning(outbox.c.id, sort_by_parameter_order=True),
+        _INSERT,
         [
             {
                 "event_id": row.event_id,
@@ -58,17 +70,12 @@ def insert_rows(connection: Connection, rows: Sequence[OutboxRow], now: datetime
     return tuple(msgspec.structs.replace(row, id=number) for number, row in zip(ids, rows, strict=True))
 
 
-def blocking(connection: Connection, keys: Iterable[str], below: int | None = None) -> dict[str, set[str]]:
-    """Return, per key, the event ids of rows that are not marked as published (with ids under ``below``)."""
+def blocking(connection: Connection, keys: Iterable[str]) -> dict[str, set[str]]:
+    """Return, per key, the event ids of rows that are not marked as published."""
     found: dict[str, set[str]] = {}
     wanted = sorted(set(keys))
     for start in range(0, len(wanted), IN_ONE_QUERY):
-        query = select(outbox.c.key, outbox.c.event_id).where(
-            outbox.c.published_at.is_(None), outbox.c.key.in_(wanted[start : start + IN_ONE_QUERY])
-        )
-        if below is not None:
-            query = query.where(outbox.c.id < below)
-        for key, event_id in connection.execute(query):
+        for key, event_id in connection.execute(_BLOCKING, {"keys": wanted[start : start + IN_ONE_QUERY]}):
             found.setdefault(key, set()).add(event_id)
     return found
 
@@ -77,11 +84,7 @@ def mark_published(connection: Connection, ids: Iterable[int], now: datetime) ->
     """Mark rows that the broker has acknowledged. Needs no allowed revision: it states a fact."""
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), IN_ONE_QUERY):
-        connection.execute(
-            outbox.update()
-            .where(outbox.c.id.in_(wanted[start : start + IN_ONE_QUERY]), outbox.c.published_at.is_(None))
-            .values(published_at=now)
-        )
+        connection.execute(_MARK, {"ids": wanted[start : start + IN_ONE_QUERY], "now": now})
 
 
 def unpublished(connection: Connection, older_than: datetime, limit: int) -> list[OutboxRow]:

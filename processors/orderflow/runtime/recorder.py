@@ -32,6 +32,10 @@ LEASE = timedelta(seconds=10)
 calls of a process that was killed go on elsewhere within ten seconds."""
 
 
+_AUDIT = audit_trail.insert()
+_SAMPLE = decisions.insert()
+
+
 @dataclass(slots=True)
 class Recorded:
     """What a transaction wrote, for whoever does it after the commit."""
@@ -83,11 +87,11 @@ class Recorder:
     def read(self, messages: Sequence[Message]) -> None:
         """Read and lock, in the order of their keys, all that deciding ``messages`` is known to need."""
         context = self._context
-        keys = {message: context.key_of(message) for message in messages}
-        self._aggregates.read(self._connection, {key for key in keys.values() if key is not None})
+        keyed = [(message, context.key_of(message)) for message in messages]
+        self._aggregates.read(self._connection, {key for _, key in keyed if key is not None})
         if context.shared is not None:
             wanted: set[str] = set()
-            for message, key in keys.items():
+            for message, key in keyed:
                 wanted.update(context.shared.needs(self._aggregates.state(key) if key else None, message))
             self._read_shared(wanted)
 
@@ -208,9 +212,9 @@ class Recorder:
         connection, now = self._connection, self._now
         self._aggregates.write(connection)
         announced = self._write_shared()
-        for table, values in (audit_trail, self._audit), (decisions, self._samples):
+        for insert, values in (_AUDIT, self._audit), (_SAMPLE, self._samples):
             if values:
-                connection.execute(table.insert(), values)
+                connection.execute(insert, values)
         for write in self._writes:
             self._write_row(write)
         calls = task_rows.insert(connection, self._tasks, owner=self._owner, lease=LEASE, now=now)

@@ -2,10 +2,23 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Integer, Table, Text, bindparam, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Connection,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    select,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -25,6 +38,24 @@ def state_columns() -> tuple[Column[Any], ...]:
         Column("state_version", Integer, nullable=False),
         Column("data", Text, nullable=False),
     )
+
+
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """Built once per table: building a statement costs as much as running it. The maps are by whether to lock."""
+
+    versions: Mapping[bool, Select[Any]]
+    states: Mapping[bool, Select[Any]]
+    insert: Insert
+    update: Update
+
+
+def _ordered(connection: Connection, statement: Select[Any], keys: Iterable[str]) -> Iterable[Sequence[Any]]:
+    ordered = sorted(set(keys))
+    return connection.execute(statement, {"keys": ordered}) if ordered else ()
 
 
 @dataclass(frozen=True)
@@ -53,8 +84,7 @@ class Rows(Generic[T]):
 
     def versions(self, connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, int]:
         """Return the version of each row that is there; with ``lock`` nobody else changes them until the commit."""
-        table = self.table
-        return {row[0]: row[1] for row in self._select(connection, keys, (table.c[self.key], table.c.version), lock)}
+        return {row[0]: row[1] for row in _ordered(connection, self._statements.versions[lock], keys)}
 
     def load(self, connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Versioned[T]]:
         """Return the rows that are there, locked in the order of their keys if ``lock``.
@@ -62,13 +92,11 @@ class Rows(Generic[T]):
         Raises:
             UnknownStateVersion: a row was written by a revision whose states this one cannot read.
         """
-        table = self.table
         found: dict[str, Versioned[T]] = {}
-        wanted = (table.c[self.key], table.c.version, table.c.state_version, table.c.data)
-        for key, version, state_version, data in self._select(connection, keys, wanted, lock):
+        for key, version, state_version, data in _ordered(connection, self._statements.states[lock], keys):
             if state_version != self.state_version:
                 raise UnknownStateVersion(
-                    f"{table.name} {key} has state version {state_version}; this revision reads {self.state_version}"
+                    f"{self.table.name} {key} has state version {state_version}; this code reads {self.state_version}"
                 )
             found[key] = Versioned(version, self.decode(data))
         return found
@@ -80,7 +108,7 @@ class Rows(Generic[T]):
             sqlalchemy.exc.IntegrityError: somebody else has inserted one of them.
         """
         if states:
-            connection.execute(self.table.insert(), [self._values(key, row) for key, row in sorted(states.items())])
+            connection.execute(self._statements.insert, [self._values(key, row) for key, row in sorted(states.items())])
 
     def update(self, connection: Connection, states: Mapping[str, Versioned[T]]) -> None:
         """Write the given states over the version before theirs.
@@ -90,27 +118,26 @@ class Rows(Generic[T]):
         """
         if not states:
             return
-        table = self.table
         values = [
             {**self._values(key, row), "at_key": key, "at_version": row.version - 1}
             for key, row in sorted(states.items())
         ]
-        statement = table.update().where(
-            table.c[self.key] == bindparam("at_key"), table.c.version == bindparam("at_version")
-        )
-        changed = sum(connection.execute(statement, row).rowcount for row in values)
+        changed = sum(connection.execute(self._statements.update, row).rowcount for row in values)
         if changed != len(values):
-            raise StaleState(f"{len(values) - changed} rows of {table.name} had moved on")
+            raise StaleState(f"{len(values) - changed} rows of {self.table.name} had moved on")
 
-    def _select(
-        self, connection: Connection, keys: Iterable[str], columns: Sequence[Column[Any]], lock: bool
-    ) -> Iterable[Sequence[Any]]:
-        ordered = sorted(set(keys))
-        if not ordered:
-            return ()
-        column = self.table.c[self.key]
-        query = select(*columns).where(column.in_(ordered)).order_by(column)
-        return connection.execute(query.with_for_update() if lock else query)
+    @cached_property
+    def _statements(self) -> "_Statements":
+        table = self.table
+        key = table.c[self.key]
+        versions = select(key, table.c.version).where(key.in_(_KEYS)).order_by(key)
+        states = select(key, table.c.version, table.c.state_version, table.c.data).where(key.in_(_KEYS)).order_by(key)
+        return _Statements(
+            versions={False: versions, True: versions.with_for_update()},
+            states={False: states, True: states.with_for_update()},
+            insert=table.insert(),
+            update=table.update().where(key == bindparam("at_key"), table.c.version == bindparam("at_version")),
+        )
 
     def _values(self, key: str, row: Versioned[T]) -> dict[str, Any]:
         return {

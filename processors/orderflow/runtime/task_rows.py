@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from orderflow.contracts.decision import Call, Timer
 from orderflow.contracts.envelope import Message, Metadata
@@ -64,6 +64,23 @@ _COLUMNS = (
 )
 
 
+_INSERT = tasks.insert()
+_END = (
+    tasks.update()
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), tasks.c.status == OPEN)
+    .values(status=ENDED, ended_at=bindparam("now"), claimed_by=None)
+)
+_FINISH = (
+    tasks.update()
+    .where(
+        tasks.c.task_id == bindparam("at_task_id"),
+        tasks.c.status == OPEN,
+        tasks.c.claimed_by == bindparam("at_owner"),
+    )
+    .values(status=DONE, ended_at=bindparam("now"), claimed_by=None)
+)
+
+
 def insert(
     connection: Connection,
     wanted: Sequence[tuple[str, Call | Timer, Message, str | None]],
@@ -103,7 +120,7 @@ def insert(
                 Task(task_id=body.task_id, key=key, body=body, cause=cause, attempts=0, unclear=False, due_at=due)
             )
     if rows:
-        connection.execute(tasks.insert(), rows)
+        connection.execute(_INSERT, rows)
     return calls
 
 
@@ -115,11 +132,7 @@ def end(connection: Connection, task_ids: Iterable[str], now: datetime) -> None:
     """End tasks that a decision does not need any more, if they are still open."""
     wanted = sorted(set(task_ids))
     if wanted:
-        connection.execute(
-            tasks.update()
-            .where(tasks.c.task_id.in_(wanted), tasks.c.status == OPEN)
-            .values(status=ENDED, ended_at=now, claimed_by=None)
-        )
+        connection.execute(_END, {"ids": wanted, "now": now})
 
 
 def anything_due(connection: Connection, now: datetime) -> bool:
@@ -174,7 +187,8 @@ def _task(row: Any) -> Task:
 
 def finish(connection: Connection, task_id: str, owner: str, now: datetime) -> bool:
     """Mark the task done, if it is still open and ``owner``'s; tell whether it was."""
-    return _change(connection, task_id, owner, {"status": DONE, "ended_at": now, "claimed_by": None})
+    changed = connection.execute(_FINISH, {"at_task_id": task_id, "at_owner": owner, "now": now})
+    return changed.rowcount == 1
 
 
 def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, error: str | None) -> bool:
@@ -188,7 +202,12 @@ def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, e
         "claimed_by": None,
         "claimed_until": None,
     }
-    return _change(connection, task.task_id, owner, values)
+    changed = connection.execute(
+        tasks.update()
+        .where(tasks.c.task_id == task.task_id, tasks.c.status == OPEN, tasks.c.claimed_by == owner)
+        .values(**values)
+    )
+    return changed.rowcount == 1
 
 
 def extend(connection: Connection, task_ids: Sequence[str], owner: str, until: datetime) -> None:
@@ -209,12 +228,3 @@ def free(connection: Connection, owner: str) -> None:
         .where(tasks.c.status == OPEN, tasks.c.claimed_by.startswith(f"{instance}/", autoescape=True))
         .values(claimed_by=None, claimed_until=None, unclear=True)
     )
-
-
-def _change(connection: Connection, task_id: str, owner: str, values: Mapping[str, Any]) -> bool:
-    changed = connection.execute(
-        tasks.update()
-        .where(tasks.c.task_id == task_id, tasks.c.status == OPEN, tasks.c.claimed_by == owner)
-        .values(**values)
-    )
-    return changed.rowcount == 1

@@ -30,7 +30,7 @@ from orderflow.runtime import ledger, outbox, task_rows
 from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed, partition_of
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import assert_allowed, reading
+from orderflow.runtime.database import assert_allowed, is_infrastructure_failure, reading
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.policy import Breaker, backoff
 from orderflow.runtime.recorder import LEASE
@@ -150,15 +150,20 @@ class TaskRunner:
             started = loop.time()
             try:
                 answer = await asyncio.wait_for(self._ask(task, body), CALL_TIMEOUT)
+                outcome = self._outcome(task, body, answer)
             except asyncio.CancelledError:
                 breaker.abandoned(permit)
                 raise
-            except Exception as error:  # a provider's adapter may raise anything; none of it is an answer
+            except (Unavailable, Unclear, TimeoutError) as error:
                 breaker.failed(permit, loop.time())
+                self._failed(task, error)
+            except Exception as error:  # an adapter of ours that is at fault says nothing of the provider
+                breaker.abandoned(permit)
+                log.error("a call could not be made", task_id=task.task_id, error=type(error).__name__)
                 self._failed(task, error)
             else:
                 breaker.answered(permit)
-                self._put(_Answered(task, self._outcome(task, body, answer)))
+                self._put(_Answered(task, outcome))
             finally:
                 self._telemetry.provider_called(body, loop.time() - started, breaker.state)
 
@@ -176,8 +181,6 @@ class TaskRunner:
         # Whatever is not known to have done nothing may have done it.
         unclear = task.unclear or not isinstance(error, Unavailable)
         self._telemetry.retried(task.body, "unclear" if unclear else "unavailable")
-        if not isinstance(error, Unavailable | Unclear | TimeoutError):
-            log.error("a provider failed in an unknown way", task_id=task.task_id, error=type(error).__name__)
         later = msgspec.structs.replace(task, attempts=attempts, unclear=unclear)
         self._put(_Postponed(later, self._in(backoff(attempts)), type(error).__name__))
 
@@ -272,12 +275,25 @@ class TaskRunner:
             return 0
         try:
             rows, blocked = await self._sql.run(self._record, batch)
-        except BaseException:
+        except BaseException as error:
+            if len(batch) > 1 and isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+                # One of them is at fault: the others must not wait for it.
+                return sum([await self._settle_alone(item) for item in batch])
             self._settled = batch + self._settled
             self._wake.set()
             raise
         self._outgoing.hand_over(rows, blocked)
         return len(batch)
+
+    async def _settle_alone(self, item: _Settlement) -> int:
+        try:
+            rows, blocked = await self._sql.run(self._record, [item])
+        except SQLAlchemyError as error:
+            # Its claim runs out and it is done again; its key makes that safe.
+            log.error("an outcome could not be recorded", task_id=item.task.task_id, error=type(error).__name__)
+            return 0
+        self._outgoing.hand_over(rows, blocked)
+        return 1
 
     def _record(self, batch: Sequence[_Settlement]) -> tuple[tuple[OutboxRow, ...], dict[str, set[str]]]:
         now = self._clock.now()

@@ -75,7 +75,6 @@ class Settings:
     revision: str
     host: str
     port: int
-    data_dir: str
     providers: Mapping[str, Provider] = field(default_factory=dict)
     prepare: Callable[[Connection], Sequence[Message]] | None = None
 
@@ -106,7 +105,6 @@ class Worker:
             prefix=settings.prefix,
             partitions=settings.partitions,
             client_id=settings.instance,
-            data_dir=settings.data_dir,
         )
         self._outgoing = Outgoing(self._broker, self._engine, self._sql, self._clock)
         self._unit = UnitOfWork(

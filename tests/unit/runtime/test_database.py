@@ -1,5 +1,8 @@
 """What a context's database promises, on SQLite; ``tests/broker/test_database_postgres.py`` asks it of PostgreSQL."""
 
+import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
 from datetime import UTC, datetime
@@ -167,6 +170,20 @@ def test_threads_take_turns_without_losing_an_update(engine: Engine) -> None:
         thread.join()
     with reading(engine) as connection:
         assert connection.execute(select(accounts.c.balance)).scalar() == 40
+
+
+def test_a_commit_outlives_the_sudden_end_of_its_process(engine: Engine, url: str) -> None:
+    def commit_and_die() -> None:
+        with open_database(url).begin() as connection:
+            connection.execute(insert(accounts).values(name="a", balance=1))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=commit_and_die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with reading(engine) as connection:
+        assert connection.execute(select(accounts.c.name)).scalars().all() == ["a"]
 
 
 def test_moments_come_back_as_they_went(engine: Engine) -> None:

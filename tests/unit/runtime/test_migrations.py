@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -116,6 +117,13 @@ def test_several_processes_may_migrate_at_once(url: str) -> None:
         replica.join()
     assert [replica.exitcode for replica in replicas] == [0, 0, 0, 0]
     assert at_head(open_database(url), "payment")
+
+
+def test_threads_may_migrate_several_contexts_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        urls = {context: f"sqlite:///{tmp_path}/{context}.db" for context in CONTEXTS}
+        list(pool.map(migrate, urls, urls.values()))
+    assert all(at_head(open_database(url), context) for context, url in urls.items())
 
 
 def test_a_start_with_nothing_to_do_does_not_load_alembic(url: str) -> None:

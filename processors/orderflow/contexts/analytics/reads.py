@@ -88,9 +88,10 @@ def summary(connection: Connection, parameters: Mapping[str, str]) -> SummaryVie
 def _wanted(text: str | None) -> int:
     if text is None:
         return WINDOWS_SHOWN
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WINDOWS):
-        raise Refused("windows", f"how many windows to show is a number from 1 to {MOST_WINDOWS}, got {text!r}")
-    return int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_WINDOWS)) else 0
+    if not 1 <= number <= MOST_WINDOWS:
+        raise Refused("windows", f"how many windows to show is a number from 1 to {MOST_WINDOWS}")
+    return number
 
 
 def _latest(connection: Connection, number: int) -> list[Window]:

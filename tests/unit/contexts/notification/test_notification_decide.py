@@ -303,6 +303,11 @@ def test_an_answer_is_kept_with_its_channel() -> None:
     assert kept.values["error"] == "mailbox full"
 
 
+def test_a_channels_first_answer_stands() -> None:
+    for state in (after(command(), answered()), after(command(channels=ALL_CHANNELS), answered())):
+        assert decide(state, answered("m", "rejected")) == Decision(state=state, outcome="late")
+
+
 def test_only_what_is_being_sent_is_live() -> None:
     assert [name for name, state in STATES.items() if state is not None and is_live(state)] == [
         "sending",

@@ -1,0 +1,149 @@
+"""The ``orderflow`` command.
+
+Each command imports what it needs when it runs: ``orderflow status`` has no business loading a stream processor.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from orderflow.spec.deployment import Deployment
+
+DATA_DIR = Path(".orderflow")
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="Where the system keeps its databases, logs and broker.",
+)
+deployment = click.option(
+    "--deployment", type=click.Path(path_type=Path, dir_okay=False), help="The deployment file that `up` has written."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Failure(click.ClickException):
+    """One sentence on standard error, and exit status 1."""
+
+    def show(self, file: object = None) -> None:
+        """Print the sentence."""
+        click.echo(f"orderflow: {self.message}", err=True)
+
+
+class LazyGroup(click.Group):
+    """A group whose client commands are loaded when they are used."""
+
+    lazy = ("orders", "load")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all commands' names."""
+        return sorted({*super().list_commands(ctx), *self.lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, loading it if need be."""
+        match cmd_name:
+            case "orders":
+                from orderflow.client.orders import orders  # noqa: PLC0415
+
+                return orders
+            case "load":
+                from orderflow.client.load import load  # noqa: PLC0415
+
+                return load
+            case _:
+                return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="orderflow")
+def main() -> None:
+    """Order-to-delivery sagas as stream processors over Kafka."""
+
+
+def _deployment(path: Path | None, folder: Path = DATA_DIR) -> "Deployment":
+    from orderflow.spec.deployment import DEPLOYMENT_VARIABLE, read_deployment  # noqa: PLC0415
+    from orderflow.spec.errors import SpecError  # noqa: PLC0415
+
+    default = folder / "run.json"
+    if path is None and not os.environ.get(DEPLOYMENT_VARIABLE) and default.exists():
+        path = default
+    try:
+        return read_deployment(path)
+    except SpecError as error:
+        raise Failure(str(error)) from None
+
+
+CONTEXT = click.Choice(["order", "payment", "inventory", "fulfillment", "notification", "analytics"])
+
+
+@main.command()
+@click.argument("context", type=CONTEXT)
+@deployment
+@click.option("--instance", help="This worker's name among its context's; default: CONTEXT-0.")
+def run(context: str, deployment: Path | None, instance: str | None) -> None:
+    """Run one worker of CONTEXT in the foreground."""
+    from orderflow.assembly import worker_settings  # noqa: PLC0415
+    from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
+    from orderflow.runtime.worker import run_worker  # noqa: PLC0415
+
+    settled = _deployment(deployment)
+    configure_logging(context, settled.resource.spec.logging.level)
+    sys.exit(run_worker(worker_settings(settled, context, instance or f"{context}-0")))
+
+
+@main.command()
+@click.argument("context", type=CONTEXT, default="order")
+@deployment
+@click.option("--instance", help="This process's name; default: CONTEXT-api.")
+def api(context: str, deployment: Path | None, instance: str | None) -> None:
+    """Serve the read API of CONTEXT; for the order context, the order API."""
+    from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
+
+    settled = _deployment(deployment)
+    name = instance or f"{context}-api"
+    configure_logging(name, settled.resource.spec.logging.level)
+    if context == "order":
+        from orderflow.assembly import flow_book  # noqa: PLC0415
+        from orderflow.gateway.serve import serve_order_api  # noqa: PLC0415
+
+        serve_order_api(settled, flow_book(settled.resource), name)
+    else:
+        from orderflow.gateway.serve import serve_read_api  # noqa: PLC0415
+
+        serve_read_api(settled, context, name)
+
+
+@main.command()
+@deployment
+def migrate(deployment: Path | None) -> None:
+    """Bring every context's database up to date and allow this revision to write."""
+    from orderflow.assembly import prepare_databases  # noqa: PLC0415
+
+    for name in prepare_databases(_deployment(deployment)):
+        click.echo(f"{name}: ready")
+
+
+@main.command()
+@click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write schemas and document there.")
+def contracts(write: Path | None) -> None:
+    """Print the AsyncAPI document of all messages."""
+    import msgspec  # noqa: PLC0415
+
+    from orderflow.contracts.asyncapi import document  # noqa: PLC0415
+
+    if write is not None:
+        from orderflow.contracts.publishing import write_contracts  # noqa: PLC0415
+
+        write_contracts(write)
+        return
+    click.echo(msgspec.json.format(msgspec.json.encode(document())).decode())
+
+
+if __name__ == "__main__":
+    main()

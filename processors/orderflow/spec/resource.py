@@ -1,0 +1,164 @@
+"""The ``OrderFlow`` resource, field by field. Each field is here because something reads it.
+
+``broker.address``, ``database.url`` and ``cache.url`` name servers that are there already. Without them a system runs
+on what it brings along: an embedded Kafka, a SQLite file per context, a cache in each process.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from orderflow.contracts.fields import Id
+from orderflow.providers.faults import CarrierFaults, Simulation
+from orderflow.saga.flow import ORDER_TO_DELIVERY, Flow
+from orderflow.spec.products import Product
+
+API_VERSION: Final = "orderflow.dev/v1alpha1"
+KIND: Final = "OrderFlow"
+
+CONTEXTS: Final = ("order", "payment", "inventory", "fulfillment", "notification", "analytics")
+"""The bounded contexts: each has a processor, a database and a read API."""
+
+CONTEXT_PLACEHOLDER: Final = "{context}"
+"""Stands in ``database.url`` for the name of a context."""
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
+"""Up to a year: what is meant to last longer is meant to last for ever, which nothing here does."""
+
+_HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):[0-9]{1,5}"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    pass
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who the resource is. Labels and whatever else Kubernetes keeps here are left alone."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+class Broker(_Section, frozen=True, kw_only=True):
+    """Kafka. ``address`` is ``host:port`` of one or more brokers, with commas between.
+
+    ``partitions`` is that of every topic. It cannot change once topics exist: orders would move between partitions.
+    """
+
+    address: Annotated[str, msgspec.Meta(pattern=f"^{_HOST_AND_PORT}(,{_HOST_AND_PORT})*$")] | None = None
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
+    topic_prefix: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
+    replication_factor: Annotated[int, msgspec.Meta(ge=1, le=32767)] = 1
+
+
+class Database(_Section, frozen=True, kw_only=True):
+    """Where each context keeps what it owns.
+
+    ``url`` has ``{context}`` where the context's name goes, as in ``postgresql+psycopg://me@host/orderflow_{context}``.
+    ``durability`` is SQLite's: what ``normal`` has committed survives the end of the process, what ``full`` has
+    committed the loss of power too.
+    """
+
+    url: str | None = None
+    durability: Literal["normal", "full"] = "normal"
+
+
+class Cache(_Section, frozen=True, kw_only=True):
+    """The read API's cache. ``url`` is a Redis; ``ttl_seconds`` bounds how old an answer can be."""
+
+    url: str | None = None
+    ttl_seconds: Seconds = 30.0
+
+
+class Gateway(_Section, frozen=True, kw_only=True):
+    """Where the order API listens."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Port = 8080
+
+
+class Tenant(_Section, frozen=True, kw_only=True):
+    """A tenant whose orders take a flow of its own, unless they name another."""
+
+    name: Id
+    flow: str
+
+
+class Processor(_Section, frozen=True, kw_only=True):
+    """How one context is run."""
+
+    replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class Processors(_Section, frozen=True, kw_only=True):
+    """The processors, by context."""
+
+    order: Processor = Processor()
+    payment: Processor = Processor()
+    inventory: Processor = Processor()
+    fulfillment: Processor = Processor()
+    notification: Processor = Processor()
+    analytics: Processor = Processor()
+
+    def of(self, context: str) -> Processor:
+        """Return the processor of one of :data:`CONTEXTS`."""
+        processor: Processor = getattr(self, context)
+        return processor
+
+
+class Inventory(_Section, frozen=True, kw_only=True):
+    """``reservation_seconds`` is how long stock is held before the order is asked whether it still needs it."""
+
+    reservation_seconds: Seconds = 900.0
+
+
+class SimulatedOutside(Simulation, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """The simulated providers: their fault switches and, in ``record_url``, the database they keep their record in."""
+
+    record_url: str | None = None
+
+
+class Logging(_Section, frozen=True, kw_only=True):
+    """How much the processes write to their logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Spec(_Section, frozen=True, kw_only=True):
+    """What the system is to be."""
+
+    broker: Broker = Broker()
+    database: Database = Database()
+    cache: Cache = Cache()
+    gateway: Gateway = Gateway()
+    default_flow: str = ORDER_TO_DELIVERY
+    tenants: tuple[Tenant, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    processors: Processors = Processors()
+    inventory: Inventory = Inventory()
+    products: tuple[Product, ...] = ()
+    simulation: SimulatedOutside | None = None
+    production: bool = False
+    logging: Logging = Logging()
+
+    @property
+    def outside(self) -> SimulatedOutside:
+        """How well the simulated providers are: as said, else as ever, but in production without a fault."""
+        if self.simulation is not None:
+            return self.simulation
+        carrier = CarrierFaults(error_rate=0.0, latency_seconds=(0.0, 0.0)) if self.production else CarrierFaults()
+        return SimulatedOutside(carrier=carrier)
+
+    @property
+    def flow_of_tenant(self) -> dict[str, str]:
+        """The flow of each tenant that has one of its own."""
+        return {tenant.name: tenant.flow for tenant in self.tenants}
+
+
+class OrderFlow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One system."""
+
+    api_version: Literal["orderflow.dev/v1alpha1"]
+    kind: Literal["OrderFlow"]
+    metadata: Metadata
+    spec: Spec = Spec()

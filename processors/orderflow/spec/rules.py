@@ -1,0 +1,97 @@
+"""What must hold between the fields of a resource, beyond the type of each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from orderflow.saga.flow import FlowBook, InvalidFlow
+from orderflow.spec.errors import SpecError
+from orderflow.spec.resource import CONTEXT_PLACEHOLDER, CONTEXTS, OrderFlow, Spec
+
+DATABASES: Final = ("postgresql", "sqlite")
+CACHES: Final = ("redis", "rediss", "unix")
+
+
+def check(resource: OrderFlow) -> None:
+    """Make sure that the resource means something.
+
+    Raises:
+        SpecError: it does not; the first thing wrong, by field, without file and line.
+    """
+    for rule in _RULES:
+        for field, reason in rule(resource.spec):
+            raise SpecError(reason, field=f"spec.{field}")
+
+
+Problems = Iterator[tuple[str, str]]
+
+
+def _replicas(spec: Spec) -> Problems:
+    for context in CONTEXTS:
+        replicas = spec.processors.of(context).replicas
+        if replicas > spec.broker.partitions:
+            reason = f"expected at most spec.broker.partitions ({spec.broker.partitions}), got {replicas}"
+            yield f"processors.{context}.replicas", f"{reason}: a replica without a partition has nothing to do"
+
+
+def _replication(spec: Spec) -> Problems:
+    if spec.broker.address is None and spec.broker.replication_factor != 1:
+        reason = f"expected 1, got {spec.broker.replication_factor}"
+        yield "broker.replicationFactor", f"{reason}: without spec.broker.address there is one broker"
+
+
+def _addresses(spec: Spec) -> Problems:
+    yield from _url("database.url", spec.database.url, DATABASES)
+    yield from _url("cache.url", spec.cache.url, CACHES)
+    if spec.database.url is not None and CONTEXT_PLACEHOLDER not in spec.database.url:
+        yield "database.url", f"expected {CONTEXT_PLACEHOLDER} in it: each context has a database of its own"
+
+
+def _url(field: str, url: str | None, schemes: Iterable[str]) -> Problems:
+    if url is None:
+        return
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in schemes:
+        # Not the URL itself: there may be a password in it.
+        yield field, f"expected a URL that begins with {' or '.join(f'{known}://' for known in schemes)}"
+
+
+def _names(spec: Spec) -> Problems:
+    yield from _unique("tenants", "name", [tenant.name for tenant in spec.tenants])
+    yield from _unique("products", "id", [product.id for product in spec.products])
+
+
+def _unique(section: str, field: str, names: list[str]) -> Problems:
+    for index, name in enumerate(names):
+        first = names.index(name)
+        if first < index:
+            yield f"{section}[{index}].{field}", f"{name!r} stands in {section}[{first}] already"
+
+
+def _flows(spec: Spec) -> Problems:
+    try:
+        FlowBook(spec.flows, spec.default_flow, spec.flow_of_tenant)
+    except InvalidFlow as invalid:
+        yield _flow_field(spec, invalid.field), invalid.reason
+
+
+def _flow_field(spec: Spec, field: str) -> str:
+    """Return the path of the field: the flows know tenants by name, the resource by place."""
+    for index, tenant in enumerate(spec.tenants):
+        if field == f"tenants.{tenant.name}":
+            return f"tenants[{index}].flow"
+    return field
+
+
+def _simulation(spec: Spec) -> Problems:
+    if spec.production and spec.simulation is not None:
+        yield "simulation", "faults are not simulated where spec.production is true"
+
+
+_RULES: Final[tuple[Callable[[Spec], Problems], ...]] = (
+    _replicas,
+    _replication,
+    _addresses,
+    _names,
+    _flows,
+    _simulation,
+)
