@@ -1,7 +1,8 @@
 """Whether this process lives, and whether it can serve: ``/health/live`` and ``/health/ready``.
 
-Readiness names each thing it looked at, so that whoever reads it knows what is away. A thing that the process can do
-without (the broker, for an API whose orders wait in the outbox) is named too, but does not take it out of service.
+Readiness names each thing it looked at, in the shape that the processors use, so that whoever reads it knows what is
+away. A thing that the process can do without (the broker, for an API whose orders wait in the outbox) is named too, but
+does not take it out of service.
 """
 
 import asyncio
@@ -27,23 +28,24 @@ class Check:
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one look has found."""
+    """What one look has found; ``detail`` says why it is not well."""
 
+    name: str
     ok: bool
-    reason: str = ""
+    detail: str = ""
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+class Health(msgspec.Struct, frozen=True, kw_only=True):
     """``degraded`` is ready to serve, though something that is not needed for that is away."""
 
-    status: Literal["ready", "degraded", "unready"]
-    checks: dict[str, CheckResult]
+    status: Literal["ok", "degraded", "failing"]
+    checks: list[CheckResult]
 
 
 async def live(request: Request) -> Response:
     """Answer: whoever can answer lives."""
     del request
-    return _json(200, {"status": "live"})
+    return _told(Health(status="ok", checks=[]))
 
 
 def ready(checks: Sequence[Check]) -> Callable[[Request], Awaitable[Response]]:
@@ -51,20 +53,19 @@ def ready(checks: Sequence[Check]) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:
         del request
-        readiness = await look_at(checks)
-        return _json(503 if readiness.status == "unready" else 200, readiness)
+        return _told(await look_at(checks))
 
     return endpoint
 
 
-async def look_at(checks: Sequence[Check]) -> Readiness:
+async def look_at(checks: Sequence[Check]) -> Health:
     """Look at all of ``checks`` and sum up."""
     results = await asyncio.gather(*(_look(check) for check in checks))
     away = [check for check, result in zip(checks, results, strict=True) if not result.ok]
-    status: Literal["ready", "degraded", "unready"] = "degraded" if away else "ready"
+    status: Literal["ok", "degraded", "failing"] = "degraded" if away else "ok"
     if any(check.required for check in away):
-        status = "unready"
-    return Readiness(status=status, checks={c.name: result for c, result in zip(checks, results, strict=True)})
+        status = "failing"
+    return Health(status=status, checks=results)
 
 
 async def _look(check: Check) -> CheckResult:
@@ -72,11 +73,13 @@ async def _look(check: Check) -> CheckResult:
         async with asyncio.timeout(PATIENCE):
             await check.look()
     except TimeoutError:
-        return CheckResult(ok=False, reason=f"no answer within {PATIENCE:g} s")
+        return CheckResult(name=check.name, ok=False, detail=f"no answer within {PATIENCE:g} s")
     except Exception as error:
-        return CheckResult(ok=False, reason=f"{type(error).__name__}: {error}".partition("\n")[0])
-    return CheckResult(ok=True)
+        detail = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return CheckResult(name=check.name, ok=False, detail=detail)
+    return CheckResult(name=check.name, ok=True)
 
 
-def _json(status: int, body: object) -> Response:
-    return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store"}, "application/json")
+def _told(health: Health) -> Response:
+    status = 503 if health.status == "failing" else 200
+    return Response(msgspec.json.encode(health), status, {"Cache-Control": "no-store"}, "application/json")

@@ -53,7 +53,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def composed(order_id: str, parts: Sequence[ContextTimeline], incomplete: Sequence[str]) -> Timeline:
     """Return the timeline made of the contexts' parts.
 
-    By the time of recording: what follows from a message is recorded after it, while the times in messages may be equal.
+    By the time of recording: what follows from a message is recorded after it, while their own times may be equal.
     """
     return Timeline(
         order_id=order_id,
@@ -121,20 +121,18 @@ class OrderQueries:
         return _shown(await self._reads.get(f"timeline:{order_id}", load), "order", "orderId")
 
     async def _timeline(self, order_id: str, trace: Trace) -> Fresh | None:
-        others = self._upstreams.contexts
-        own, *parts = await asyncio.gather(
-            self._store.read(lambda connection: _own_timeline(connection, order_id)),
-            *(self._part(context, order_id, trace) for context in others),
-        )
+        own = await self._store.read(lambda connection: _own_timeline(connection, order_id))
         if own is None:
             return None
+        others = self._upstreams.contexts
+        parts = await asyncio.gather(*(self._part(context, order_id, trace) for context in others))
         missing = [context for context, part in zip(others, parts, strict=True) if part is None]
         whole = composed(order_id, [own, *(part for part in parts if part is not None)], missing)
         return Fresh(msgspec.json.encode(whole), 0 if missing else self._briefly)
 
     async def _part(self, context: str, order_id: str, trace: Trace) -> ContextTimeline | None:
         try:
-            body = await self._upstreams.get(context, f"/timeline/{order_id}", trace)
+            body = await self._upstreams.get(context, ("timeline", order_id), trace)
             return _timelines.decode(body) if body else None
         except (Unanswered, msgspec.DecodeError) as error:
             log.warning("timeline is incomplete", context=context, orderId=order_id, reason=str(error))
@@ -162,33 +160,28 @@ class OrderQueries:
     async def summary(self, request: Request) -> Response:
         """Show analytics' figures."""
         windows = request.query_params.get("windows")
-        query = {} if windows is None else {"windows": str(_number("windows", windows, 0))}
-        entry = f"summary:{windows or ''}"
-        return await self._passed_on("analytics", "/summary", query, entry, trace_of(request))
+        query = {} if windows is None else {"windows": windows}
+        return await self._passed_on("analytics", "summary", query, trace_of(request))
 
     async def notifications(self, request: Request) -> Response:
         """Show an order's notifications."""
         order_id = request.query_params.get("orderId")
         if not order_id:
             raise Problem(400, "malformed-request", "say which order's notifications are wanted", field="orderId")
-        entry = f"notifications:{order_id}"
-        return await self._passed_on("notification", "/notifications", {"orderId": order_id}, entry, trace_of(request))
+        return await self._passed_on("notification", "notifications", {"orderId": order_id}, trace_of(request))
 
-    async def _passed_on(self, context: str, path: str, query: Mapping[str, str], entry: str, trace: Trace) -> Response:
+    async def _passed_on(self, context: str, path: str, query: Mapping[str, str], trace: Trace) -> Response:
         async def load() -> Fresh | None:
-            body = await self._upstreams.get(context, path, trace, query)
+            body = await self._upstreams.get(context, (path,), trace, query)
             return Fresh(body, self._briefly) if body else None
 
         try:
-            return _shown(await self._reads.get(entry, load), "thing", next(iter(query), ""))
+            found = await self._reads.get(":".join((path, *query.values())), load)
         except Unanswered as error:
             log.warning("upstream is away", context=context, reason=str(error))
-            raise Problem(
-                503,
-                "upstream-unavailable",
-                f"{context} does not answer",
-                headers={"Retry-After": str(RETRY_AFTER)},
-            ) from None
+            headers = {"Retry-After": str(RETRY_AFTER)}
+            raise Problem(503, "upstream-unavailable", f"{context} does not answer", headers=headers) from None
+        return _shown(found, "thing", next(iter(query), ""))
 
     @property
     def _briefly(self) -> float:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from orderflow.contracts.decision import Refused
 from orderflow.gateway.health import Check, live, ready
 from orderflow.gateway.problems import HANDLERS, Problem, not_found
+from orderflow.gateway.requests import WithoutNul
 from orderflow.gateway.store import Store
 from orderflow.gateway.telemetry import HttpMetrics, Observed
 from orderflow.gateway.timelines import timeline_of
@@ -55,7 +56,7 @@ def read_api(
             Route("/health/ready", ready(checks)),
             Route("/metrics", metrics.endpoint),
         ],
-        middleware=[Middleware(Observed, metrics=metrics)],
+        middleware=[Middleware(Observed, metrics=metrics), Middleware(WithoutNul)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )

@@ -6,9 +6,10 @@ from typing import TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orderflow.contracts.failures import invalid_payload, undecodable
-from orderflow.gateway.problems import Problem
+from orderflow.gateway.problems import Problem, problem_response
 
 T = TypeVar("T")
 
@@ -134,3 +135,18 @@ def idempotency_key_of(request: Request, *, required: bool) -> str | None:
             field="Idempotency-Key",
         )
     return key
+
+
+class WithoutNul:
+    """ASGI middleware: no path and no query holds U+0000, which PostgreSQL would fail a whole transaction over."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or refuse it."""
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            problem = Problem(400, "malformed-request", "U+0000 is in no text", field="path")
+            await problem_response(problem, scope["path"])(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

@@ -157,7 +157,9 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ValueError("a SQLite database needs a file: several processes share it")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": LOCK_PATIENCE_MS / 1000}, **_POOL)
+    # Transactions begin where the listener below says, not where Python's driver would guess.
+    settings = {"isolation_level": None, "timeout": LOCK_PATIENCE_MS / 1000}
+    engine = create_engine(url, connect_args=_unless_said(url, settings), **_POOL)
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _record: object) -> None:
@@ -217,8 +219,10 @@ def _open_postgres(url: URL) -> Engine:
             f" -c idle_in_transaction_session_timeout={IDLE_LIMIT_MS}"
         ),
     }
-    arguments = {name: value for name, value in settings.items() if name not in url.query}
     # No ping before use: a lost connection fails one batch, which is read again, and empties the pool.
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"), connect_args=arguments, use_native_hstore=False, **_POOL
-    )
+    url = url.set(drivername="postgresql+psycopg")
+    return create_engine(url, connect_args=_unless_said(url, settings), use_native_hstore=False, **_POOL)
+
+
+def _unless_said(url: URL, settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in url.query}

@@ -229,7 +229,8 @@ def _record(app: ProcessorApp, event: EventT) -> Record:
         topic=message.topic.removeprefix(app.prefix),
         partition=message.partition,
         offset=message.offset,
-        key=(message.key or b"").decode(errors="replace"),
+        # What no column holds is no key of ours: NUL, and more than 200 characters.
+        key=(message.key or b"").decode(errors="replace").replace("\0", "\ufffd")[:200],
         raw=message.value if message.value is not None else b"",
         headers={name: (value or b"").decode(errors="replace") for name, value in pairs},
     )

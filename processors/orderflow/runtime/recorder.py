@@ -8,10 +8,11 @@ never wait for each other in a circle.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orderflow.contracts import codec
@@ -215,8 +216,7 @@ class Recorder:
         for insert, values in (_AUDIT, self._audit), (_SAMPLE, self._samples):
             if values:
                 connection.execute(insert, values)
-        for write in self._writes:
-            self._write_row(write)
+        self._write_rows()
         calls = task_rows.insert(connection, self._tasks, owner=self._owner, lease=LEASE, now=now)
         task_rows.end(connection, self._ended_tasks, now)
         rows = outbox.insert(connection, [*self._messages, *announced], now)
@@ -250,21 +250,32 @@ class Recorder:
             for name, cause in sorted(self._shared_changed.items(), key=lambda change: change[0])
         ]
 
-    def _write_row(self, write: Append | Keep) -> None:
-        table = self._context.tables.tables[write.table]
-        if isinstance(write, Append):
-            self._connection.execute(table.insert().values(write.values))
-            return
-        dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
-        insert = dialect.insert(table).values({**write.key, **write.values})
-        newer = insert.excluded[write.newest_by] > table.c[write.newest_by]
-        self._connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=sorted(write.key),
-                set_={name: insert.excluded[name] for name in write.values},
-                where=newer,
-            )
-        )
+    def _write_rows(self) -> None:
+        """Write the context's own rows, a statement per table and not per row."""
+        appended: dict[str, list[dict[str, Any]]] = {}
+        kept: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for write in self._writes:
+            if isinstance(write, Append):
+                appended.setdefault(write.table, []).append(write.values)
+            else:
+                kept.setdefault((write.table, write.newest_by), []).append({**write.key, **write.values})
+        tables = self._context.tables.tables
+        for name, rows in sorted(appended.items()):
+            self._connection.execute(tables[name].insert(), rows)
+        for (name, newest_by), rows in sorted(kept.items()):
+            self._connection.execute(_keeping(self._connection.dialect.name, tables[name], newest_by), rows)
+
+
+@cache
+def _keeping(dialect: str, table: Table, newest_by: str) -> Insert:
+    """Return the statement that inserts a row, or replaces one whose ``newest_by`` is smaller."""
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    key = [column.name for column in table.primary_key]
+    return insert.on_conflict_do_update(
+        index_elements=key,
+        set_={column.name: insert.excluded[column.name] for column in table.c if column.name not in key},
+        where=insert.excluded[newest_by] > table.c[newest_by],
+    )
 
 
 def encode_decision(decision: Decision[Any]) -> bytes:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    event,
     insert,
     select,
     text,
@@ -59,14 +58,9 @@ def engine(url: str) -> Engine:
     return engine
 
 
-def impatient(engine: Engine) -> Engine:
-    """Let the engine's connections give up at once where they would wait for a lock."""
-
-    @event.listens_for(engine, "connect")
-    def give_up_at_once(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA busy_timeout = 0")
-
-    return engine
+def impatient(url: str) -> Engine:
+    """Open a database so that its connections give up at once where they would wait for a lock."""
+    return open_database(f"{url}?timeout=0")
 
 
 def pragma(connection: Connection, name: str) -> object:
@@ -103,11 +97,11 @@ def test_an_unknown_durability_is_refused(url: str) -> None:
 
 def test_a_write_transaction_holds_the_lock_from_its_beginning(engine: Engine, url: str) -> None:
     with engine.begin(), pytest.raises(DBAPIError, match="locked"):
-        impatient(open_database(url)).connect().execute(text("SELECT 1"))
+        impatient(url).connect().execute(text("SELECT 1"))
 
 
 def test_a_connection_that_could_not_begin_executes_nothing_more(engine: Engine, url: str) -> None:
-    with engine.begin(), impatient(open_database(url)).connect() as other:
+    with engine.begin(), impatient(url).connect() as other:
         with pytest.raises(DBAPIError, match="locked"):
             other.execute(insert(accounts).values(name="a", balance=1))
         with pytest.raises(ResourceClosedError):
@@ -222,7 +216,7 @@ def failure_of(connection: Connection, statement: str, **parameters: object) -> 
 
 
 def test_a_locked_database_is_no_messages_fault(engine: Engine, url: str) -> None:
-    with engine.begin(), impatient(open_database(url)).connect() as other:
+    with engine.begin(), impatient(url).connect() as other:
         assert is_infrastructure_failure(failure_of(other, "SELECT 1"))
 
 

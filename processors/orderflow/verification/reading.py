@@ -1,0 +1,95 @@
+"""Reading whole databases: one snapshot each, rows in the order of their keys, a few at a time.
+
+Rows of different databases are brought together by walking along them in the order of their keys, all at once. So a
+verification needs neither memory for all orders nor a query per order. The order is that of code points, which every
+database can give and Python agrees with.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, inspect
+
+from orderflow.runtime.database import reading
+
+T = TypeVar("T")
+
+AT_ONCE: Final = 2_000
+"""Rows fetched at a time from each of some forty cursors."""
+
+PATIENT: Final = ("statement_timeout", "idle_in_transaction_session_timeout")
+"""Limits of PostgreSQL's that keep processors from hanging and would end a long look."""
+
+
+class OutOfOrder(Exception):  # noqa: N818 - says what the rows are
+    """A database gave rows in another order than that of their keys; what was joined to them cannot be trusted."""
+
+
+class Sorted(Generic[T]):
+    """Rows in the order of their keys, handed out key by key."""
+
+    def __init__(self, rows: Iterator[tuple[str, T]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    @property
+    def head(self) -> str | None:
+        """The key whose turn it is; ``None`` at the end."""
+        return self._next[0] if self._next is not None else None
+
+    def take(self, key: str) -> tuple[T, ...]:
+        """Return the rows of ``key``, whose turn it is everywhere.
+
+        Raises:
+            OutOfOrder: the rows are not in order.
+        """
+        taken: list[T] = []
+        while self._next is not None and self._next[0] == key:
+            taken.append(self._next[1])
+            self._next = next(self._rows, None)
+        if self._next is not None and self._next[0] < key:
+            raise OutOfOrder(f"{self._next[0]!r} came after {key!r}")
+        return tuple(taken)
+
+
+def keys_of(streams: Sequence[Sorted[Any]]) -> Iterator[str]:
+    """Yield every key of ``streams`` in its turn. Whoever is given one takes its rows from every stream."""
+    while heads := [head for stream in streams if (head := stream.head) is not None]:
+        yield min(heads)
+
+
+def rows_of(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Yield the rows of ``query``, a part of them in memory at a time."""
+    yield from connection.execute(query.execution_options(yield_per=AT_ONCE))
+
+
+def by(connection: Connection, column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return what to order by, so that the rows come in the order of code points."""
+    return column.collate("C") if connection.dialect.name == "postgresql" else column
+
+
+class Unreachable(Exception):  # noqa: N818 - says what the database is
+    """A database, or a table of it, is not there; the text is a sentence."""
+
+
+def snapshot(stack: ExitStack, engine: Engine, tables: Iterable[str]) -> Connection:
+    """Return a connection that sees ``engine``'s database as it is now, until ``stack`` is left.
+
+    Raises:
+        Unreachable: the database is not there, or lacks one of ``tables``. None is created.
+        sqlalchemy.exc.SQLAlchemyError: the database is away.
+    """
+    where = engine.url.render_as_string(hide_password=True)
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+        raise Unreachable(f"is not there: {where}")
+    connection = stack.enter_context(reading(engine))
+    if connection.dialect.name == "postgresql":
+        for limit in PATIENT:
+            connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+    # What is read first fixes what is seen from then on.
+    lacking = sorted(set(tables) - set(inspect(connection).get_table_names()))
+    if lacking:
+        raise Unreachable(f"has no table {', '.join(lacking)}: {where}")
+    return connection
