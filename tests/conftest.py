@@ -5,10 +5,14 @@ skips proves nothing.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TypeVar
 
 import pytest
 
+from orderflow.local.broker import RunningBroker
+from orderflow.local.errors import LocalError
+from servers.kafka import running_kafka
 from servers.postgres import Postgres
 from servers.process import ServerMissing
 from servers.redis import Redis
@@ -19,8 +23,8 @@ T = TypeVar("T")
 def started(start: Callable[[], T]) -> T:
     try:
         return start()
-    except ServerMissing as missing:
-        pytest.fail(str(missing), pytrace=False)
+    except (ServerMissing, LocalError) as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +56,17 @@ def redis_url(redis: Redis) -> str:
     """The address of an empty Redis."""
     redis.flush()
     return redis.url
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A Kafka broker. A test that stops or kills it starts it again."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("kafka")
+        yield started(lambda: stack.enter_context(running_kafka(folder)))
+
+
+@pytest.fixture(scope="session")
+def kafka_address(kafka: RunningBroker) -> str:
+    """The address of the broker. It is everybody's: topics have to be told apart by their names."""
+    return kafka.broker.address

@@ -1,11 +1,15 @@
 """The servers that the tests run against are real, private, and behave as in production where it matters."""
 
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
 import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from orderflow.local.broker import RunningBroker
 from servers.postgres import Postgres
 from servers.process import ServerMissing, program
 from servers.redis import Redis
@@ -53,3 +57,24 @@ def test_redis_comes_back_on_the_same_port(redis_url: str, redis: Redis) -> None
 def test_a_server_that_is_not_installed_is_named_with_what_to_do() -> None:
     with pytest.raises(ServerMissing, match=r"some-server is not installed: run tests/install-servers\.sh"):
         program("some-server-that-nobody-has", "some-server")
+
+
+async def test_kafka_keeps_what_it_acknowledged_when_it_is_killed(kafka: RunningBroker, kafka_address: str) -> None:
+    topic = f"kept-{uuid4()}"
+    await create_topics(kafka_address, topic)
+    async with AIOKafkaProducer(bootstrap_servers=kafka_address, enable_idempotence=True) as producer:
+        await producer.send_and_wait(topic, b"kept")
+    kafka.kill()
+    kafka.start()
+    async with AIOKafkaConsumer(topic, bootstrap_servers=kafka_address, auto_offset_reset="earliest") as consumer:
+        record = await consumer.getone()
+    assert (record.offset, record.value) == (0, b"kept")
+
+
+async def create_topics(address: str, *names: str) -> None:
+    client = AIOKafkaAdminClient(bootstrap_servers=address)
+    await client.start()
+    try:
+        await client.create_topics([NewTopic(name, 1, 1) for name in names])
+    finally:
+        await client.close()

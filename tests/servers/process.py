@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from pwd import getpwnam
 from signal import SIGTERM, Signals
+
+from orderflow.local.ports import free_ports
 
 PATIENCE = 30.0
 """Seconds for a server to start or stop, on a machine that is busy with other tests."""
@@ -36,11 +37,8 @@ def program(name: str, package: str, places: str = "") -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody listens on, and that no outgoing connection will take."""
+    return free_ports(1)[0]
 
 
 def data_folder(prefix: str) -> Path:

@@ -43,8 +43,9 @@ class OrderApi:
     """Asks the order API at ``url`` (``http://host:port``). Use it in ``async with``.
 
     Every method raises:
-        Unanswered: nobody answers there, or not in time, or nobody who is an order API.
         RefusedByApi: the API refuses; the text says what is wrong with the request.
+        Unanswered: what answers is no order API, or does not in time.
+        ClientError: nobody is there.
     """
 
     def __init__(self, url: str) -> None:
@@ -97,12 +98,12 @@ class OrderApi:
                 method, self.url + path, data=body, headers=headers, params=query
             ) as response:
                 status, raw = response.status, await response.read()
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ClientError(f"expected the order API's URL, as in http://127.0.0.1:8080, got {self.url}") from None
         except TimeoutError:
             raise Unanswered(f"the order API at {self.url} gave no answer within {PATIENCE:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unanswered(_sentence(self.url, error)) from None
+            raise _silence(self.url, error) from None
         if status >= 400:
             raise refusal(self.url, status, raw)
         try:
@@ -120,10 +121,12 @@ def refusal(url: str, status: int, raw: bytes) -> ClientError:
     return RefusedByApi(status, f"{problem.field}: {problem.detail}" if problem.field else problem.detail)
 
 
-def _sentence(url: str, error: Exception) -> str:
+def _silence(url: str, error: Exception) -> ClientError:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no order API answers at {url}: is the system up? `orderflow up -f manifests/quickstart.yaml`"
-    return f"the connection to {url} ended before an answer came ({type(error).__name__})"
+        return ClientError(
+            f"no order API answers at {url}: is the system up? `orderflow up -f manifests/quickstart.yaml`"
+        )
+    return Unanswered(f"the connection to {url} ended before an answer came ({type(error).__name__})")
 
 
 def _order_path(order_id: str) -> str:

@@ -8,12 +8,17 @@ import click
 class ClientError(Exception):
     """What was asked for cannot be had. The text is one clear sentence."""
 
+    settled = True
+    """Whether it is certain that nothing was done."""
 
-class Unanswered(ClientError):
-    """No answer came that could be used. What was asked for may have been done all the same."""
+
+class Unanswered(ClientError):  # noqa: N818 - names what happened
+    """Somebody was asked and no answer came that could be used."""
+
+    settled = False
 
 
-class RefusedByApi(ClientError):
+class RefusedByApi(ClientError):  # noqa: N818 - names what happened
     """The order API has answered, and refused.
 
     Attributes:
@@ -25,6 +30,8 @@ class RefusedByApi(ClientError):
         super().__init__(f"{reason} ({status})")
         self.status = status
         self.reason = reason
+        # 409 for a new order: another request under its key is at work on it.
+        self.settled = status < 500 and status != 409
 
 
 class Failure(click.ClickException):

@@ -1,11 +1,11 @@
 """Following one order to its end, transition by transition."""
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from orderflow.client.answers import Entry, Timeline
-from orderflow.client.failures import RefusedByApi, Unanswered
+from orderflow.client.failures import ClientError, RefusedByApi
+from orderflow.client.pace import Pace
 
 ORDER: Final = "order"
 COMPLETED: Final = "COMPLETED"
@@ -16,28 +16,6 @@ LOOK_EVERY: Final = 0.5
 """Seconds between two looks: the API composes a timeline anew once a second."""
 
 Look = Callable[[], Awaitable[Timeline]]
-
-
-class Pace(Protocol):
-    """The time that passes while an order is followed, in seconds."""
-
-    def now(self) -> float:
-        """Return the time since any fixed moment."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-
-
-class RealPace:
-    """The time of this machine."""
-
-    now = staticmethod(time.perf_counter)
-
-    async def sleep(self, seconds: float) -> None:
-        """See :class:`Pace`."""
-        import asyncio  # noqa: PLC0415 - loading it takes longer than a command that fails at once should
-
-        await asyncio.sleep(seconds)
 
 
 def ending_of(entries: Iterable[Entry]) -> str | None:
@@ -60,15 +38,15 @@ class Unseen:
                 yield entry
 
 
-async def follow(look: Look, show: Callable[[Entry], None], timeout: float, pace: Pace) -> str | None:
+async def follow(look: Look, show: Callable[[Entry], None], patience: float, pace: Pace) -> str | None:
     """Show each transition once until the order has ended, and return the word of its end.
 
-    Returns ``None`` when that takes longer than ``timeout`` seconds. An API that goes away in between is waited for.
+    Returns ``None`` when that takes longer than ``patience`` seconds. An API that goes away in between is waited for.
 
     Raises:
         ClientError: the first look finds no such order, or nobody who could know it.
     """
-    unseen, deadline = Unseen(), pace.now() + timeout
+    unseen, deadline = Unseen(), pace.now() + patience
     timeline = await look()
     while True:
         for entry in unseen.of(timeline):
@@ -83,9 +61,7 @@ async def follow(look: Look, show: Callable[[Entry], None], timeout: float, pace
 async def _patient(look: Look, before: Timeline) -> Timeline:
     try:
         return await look()
-    except Unanswered:
-        return before
-    except RefusedByApi as refused:
-        if refused.status < 500:
+    except ClientError as error:
+        if isinstance(error, RefusedByApi) and error.status < 500:
             raise
         return before

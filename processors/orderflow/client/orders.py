@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import click
 
-from orderflow.client.failures import ClientError, Failure, Unanswered
+from orderflow.client.failures import ClientError, Failure
 
 if TYPE_CHECKING:
     from orderflow.client.answers import Entry, Timeline
@@ -30,7 +30,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's 
 order_id = click.argument("order_id", metavar="ID")
 
 
-class Item(click.ParamType[tuple[str, int, str | None]]):
+class Item(click.ParamType):
     """``sku:quantity[:price]`` on the command line."""
 
     name = "sku:quantity[:price]"
@@ -77,9 +77,9 @@ def create(
     kept = key or str(uuid4())
     try:
         placed = _asked(url, lambda api: api.create(order, kept))
-    except Unanswered as error:
-        # It may have been placed all the same.
-        raise Failure(f"{error}; the same command with --key {kept} places the order once, however often") from None
+    except ClientError as error:
+        again = "" if error.settled else f"; with --key {kept} the same command places the order once, however often"
+        raise Failure(f"{error}{again}") from None
     click.echo(placed.body if as_json else placed.value.order_id)
 
 
@@ -158,7 +158,8 @@ def watch(order_id: str, timeout: float, url: str, as_json: bool) -> None:
 
     The exit status is 0 if it was completed, 1 if it has ended otherwise, and 2 if it has not ended in time.
     """
-    from orderflow.client.following import COMPLETED, RealPace, follow  # noqa: PLC0415
+    from orderflow.client.following import COMPLETED, follow  # noqa: PLC0415
+    from orderflow.client.pace import RealPace  # noqa: PLC0415
 
     show = _json_line if as_json else _line
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from orderflow.client.answers import Entry, Order, Shipment, Timeline
+from orderflow.client.figures import Quantiles, Report
 
 ORDER_COLUMNS = ("ORDER", "STATUS", "FLOW", "CUSTOMER", "TOTAL", "CREATED")
 ENTRY_COLUMNS = ("TIME", "CONTEXT", "TRANSITION", "CAUSE", "ATTEMPT")
@@ -86,3 +87,31 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     transition = f"{entry.before} -> {entry.after}" if entry.before else entry.after
     attempt = str(entry.attempt) if entry.attempt else ""
     return moment(entry.recorded_at), entry.context, transition, entry.cause.event_type, attempt
+
+
+def report_text(report: Report) -> str:
+    """Return a load's figures."""
+    rates = (
+        f"{report.accepted} of {report.orders} orders accepted in {report.seconds:g} s: "
+        f"{report.rate_asked:g}/s asked, {report.rate_achieved:g}/s accepted, "
+        f"{report.completed_per_second:g}/s completed"
+    )
+    rows = [_quantile_cells("acceptance", report.accept_ms), _quantile_cells("completion", report.complete_ms)]
+    parts = [rates, table(("MILLISECONDS", "P50", "P95", "P99"), rows), *_outcomes(report)]
+    if report.observed == "api":
+        parts.append("No deployment of this system was found: ends were seen by asking the API, every half second.")
+    return "\n\n".join(parts)
+
+
+def _quantile_cells(name: str, quantiles: Quantiles | None) -> tuple[str, ...]:
+    if quantiles is None:
+        return name, "-", "-", "-"
+    return name, f"{quantiles.p50:.1f}", f"{quantiles.p95:.1f}", f"{quantiles.p99:.1f}"
+
+
+def _outcomes(report: Report) -> Iterator[str]:
+    rows = [*report.outcomes.items()]
+    if report.unfinished:
+        rows.append(("(not ended)", report.unfinished))
+    if rows:
+        yield table(("OUTCOME", "ORDERS"), [(status, str(count)) for status, count in rows])

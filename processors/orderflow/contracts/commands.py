@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from orderflow.contracts.envelope import Message
+from orderflow.contracts.envelope import DEFAULT_TENANT, Message
 from orderflow.contracts.fields import Amount, Count, Id, Label, Moment, Name, Plan, Text
 from orderflow.contracts.items import Channel, Customer, FulfillmentDetails, Item, Recipient, RequestedItem
 
@@ -21,7 +21,7 @@ class CreateOrder(Message, frozen=True, kw_only=True, tag=True):
     items: Annotated[tuple[RequestedItem, ...], msgspec.Meta(min_length=1, max_length=100)]
     requested_at: Moment
     flow: Name | None = None
-    tenant: Name = "default"
+    tenant: Name = msgspec.field(default_factory=lambda: DEFAULT_TENANT)
     recipient: Recipient | None = None
     plan: Plan = msgspec.UNSET
 

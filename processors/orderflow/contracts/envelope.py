@@ -5,7 +5,7 @@ requirements print them. The payload fields of each type stand in :mod:`.command
 """
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -20,7 +20,11 @@ from orderflow.contracts.fields import (
     Version,
 )
 
-__all__ = ["Message", "Metadata", "PersonalName", "PersonalText", "caused_by"]
+__all__ = ["DEFAULT_TENANT", "Message", "Metadata", "PersonalName", "PersonalText", "caused_by"]
+
+
+DEFAULT_TENANT: Final = "default"
+"""Whose orders are those that name no tenant."""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -29,7 +33,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     source: Name = ""
     correlation_id: Label = ""
     causation_id: Label | None = None
-    tenant: Name = "default"
+    # A factory, because ``omit_defaults`` compares by identity: a tenant that was read would be written, ours not.
+    tenant: Name = msgspec.field(default_factory=lambda: DEFAULT_TENANT)
 
 
 class Message(Checked, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag_field="eventType"):

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
+from sqlalchemy import text
 from starlette.requests import Request
 from starlette.responses import Response
+
+from orderflow.gateway.store import Store
+from orderflow.runtime.migrate import at_head
 
 PATIENCE: Final = 2.0
 """Seconds that one look may take; probes commonly give up after more."""
@@ -40,6 +44,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Literal["ok", "degraded", "failing"]
     checks: list[CheckResult]
+
+
+class NotMigrated(Exception):  # noqa: N818 - names a state of the database
+    """The database lacks tables that this revision needs."""
 
 
 async def live(request: Request) -> Response:
@@ -83,3 +91,16 @@ async def _look(check: Check) -> CheckResult:
 def _told(health: Health) -> Response:
     status = 503 if health.status == "failing" else 200
     return Response(msgspec.json.encode(health), status, {"Cache-Control": "no-store"}, "application/json")
+
+
+def database_checks(store: Store, context: str) -> tuple[Check, Check]:
+    """Return the looks at the database of ``context``: whether it answers, and has this code's tables."""
+
+    async def database() -> None:
+        await store.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+
+    async def migrations() -> None:
+        if not await asyncio.to_thread(at_head, store.engine, context):
+            raise NotMigrated("the database has not every migration that this revision knows of")
+
+    return Check(name="database", look=database), Check(name="migrations", look=migrations)

@@ -117,7 +117,7 @@ def forget_expired(connection: Connection, now: datetime) -> int:
         .limit(SWEEP_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    rows = connection.execute(expired).tuples().all()
+    rows = [tuple(row) for row in connection.execute(expired)]
     if rows:
         connection.execute(delete(idempotency_keys).where(tuple_(table.principal, table.key).in_(rows)))
     return len(rows)

@@ -10,7 +10,7 @@ partitions from their end. What is missed while the broker is away shows until i
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -36,8 +36,13 @@ _PRODUCT_CHANGED: Final = ("ce_type", ProductChanged.__name__.encode())
 class RecordLike(Protocol):
     """What is looked at of a record."""
 
-    key: bytes | None
-    headers: Iterable[tuple[str, bytes]]
+    @property
+    def key(self) -> bytes | None:
+        """The record's key."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """The record's headers."""
 
 
 def order_entries(order_id: str) -> tuple[str, ...]:

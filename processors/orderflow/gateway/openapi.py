@@ -5,6 +5,7 @@ Schemas are those of the types that bodies are decoded to and answers encoded fr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -186,6 +187,7 @@ OPERATIONS: Sequence[Operation] = (
 )
 
 
+@cache
 def described() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the OpenAPI operation object of each of :data:`OPERATIONS`, and the schemas they refer to, by name."""
     types = {shown for operation in OPERATIONS if (shown := operation.shows[1]) is not None}

@@ -56,7 +56,7 @@ def order_api(
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
-        exception_handlers={kind: handler for kind, handler in HANDLERS.items()},  # noqa: C416 - dict() is invariant
+        exception_handlers=HANDLERS,
     )
     schemas = _route(app, commands, queries)
     app.add_route("/timeline/{orderId}", reader(store, _own_timeline))
@@ -90,18 +90,22 @@ def _own_timeline(connection: Connection, parameters: Mapping[str, str]) -> Cont
 
 
 def _describe(app: FastAPI, schemas: dict[str, Any]) -> None:
-    document = get_openapi(title=TITLE, version=VERSION, description=DESCRIPTION, routes=app.routes)
-    document["components"] = {"schemas": schemas}
-    app.openapi_schema = document
-    shown = page(document)
+    """Serve the OpenAPI document, made when it is first asked for, to programs and to people."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            made = get_openapi(title=TITLE, version=VERSION, description=DESCRIPTION, routes=app.routes)
+            app.openapi_schema = {**made, "components": {"schemas": schemas}}
+        return app.openapi_schema
 
     async def openapi(request: Request) -> Response:
         del request
-        return JSONResponse(document)
+        return JSONResponse(app.openapi())
 
     async def docs(request: Request) -> Response:
         del request
-        return HTMLResponse(shown)
+        return HTMLResponse(page(app.openapi()))
 
+    app.openapi = document  # type: ignore[method-assign] # the way FastAPI documents
     app.add_route("/openapi.json", openapi)
     app.add_route("/docs", docs)

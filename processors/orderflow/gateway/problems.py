@@ -4,8 +4,9 @@ A request that ends in a problem has stored nothing. ``field`` is a JSON path in
 the name of the header or parameter; it is left out where no part of the request is at fault.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -127,7 +128,7 @@ async def _tell(request: Request, error: Exception) -> Response:
     return problem_response(problem, request.url.path)
 
 
-HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     Problem: _tell,
     StoreUnavailable: _tell,
     HTTPException: _tell,

@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Let signals stop the server, without repeating them to the process afterwards: a drained end is a good end."""
+        """Let signals stop the server, and not repeat them to the process afterwards: a drained end is a good end."""
         loop = asyncio.get_running_loop()
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:

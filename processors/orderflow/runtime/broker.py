@@ -1,6 +1,6 @@
 """The broker, as a seam: what the runtime asks of it besides the delivery of records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -39,6 +39,29 @@ class Broker(Protocol):
         Raises:
             PublishFailed: the broker does not answer.
         """
+
+
+class Fetching(Protocol):
+    """What the processor asks of whoever fetches records."""
+
+    async def seek(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Go on fetching at the given offsets."""
+
+    def pause(self, partitions: Collection[tuple[str, int]]) -> None:
+        """Stop fetching."""
+
+    def resume(self, partitions: Collection[tuple[str, int]]) -> None:
+        """Fetch again."""
+
+
+class Offsets(Protocol):
+    """Tells what a topic holds."""
+
+    async def first_offsets(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return the offset of the oldest message still there, per partition."""
+
+    async def end_offsets(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return the offset that the next message will have, per partition."""
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -59,10 +59,16 @@ def verdict_of(error: Exception, cause: str) -> Verdict:
 def bury(
     connection: Connection, group: str, revision: str, letters: Sequence[tuple[Incoming, Verdict]], now: datetime
 ) -> tuple[OutboxRow, ...]:
-    """Store dead letters and return the copies that go to the dead-letter topics."""
+    """Store dead letters and return the copies that go to the dead-letter topics.
+
+    A record that was buried before, and is read again because its topic was started over, is left as it lies.
+    """
     copies = []
     for incoming, verdict in letters:
         record = incoming.record
+        copy = _copy(incoming, verdict, group)
+        if outbox.holds(connection, copy.event_id):
+            continue
         connection.execute(
             dead_letters.insert().values(
                 group=group,
@@ -82,7 +88,7 @@ def bury(
                 created_at=now,
             )
         )
-        copies.append(_copy(incoming, verdict, group))
+        copies.append(copy)
     return outbox.insert_rows(connection, copies, now) if copies else ()
 
 
@@ -100,7 +106,7 @@ def _copy(incoming: Incoming, verdict: Verdict, group: str) -> OutboxRow:
     }
     return OutboxRow(
         id=0,
-        event_id=derive(incoming.event_id, "dead-letter", group, origin),
+        event_id=derive(incoming.event_id, "dead-letter", group, origin, incoming.digest),
         event_type="DeadLetter",
         topic=dead_letter_topic(record.topic),
         key=incoming.key,

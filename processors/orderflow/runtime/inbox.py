@@ -98,8 +98,12 @@ def supersede(connection: Connection, group: str, key: str) -> None:
 
 
 def begin_attempt(connection: Connection, group: str, record: Record) -> int:
-    """Record that ``record`` is about to be decided, and return how often it was begun before."""
+    """Record that ``record`` is about to be decided, and return how often it was begun before.
+
+    The attempts of the partition's earlier records have served their purpose and are forgotten.
+    """
     table = message_attempts
+    forget_attempts(connection, group, (record.topic, record.partition), before=record.offset)
     this = (
         table.c.group == group,
         table.c.topic == record.topic,
@@ -118,11 +122,10 @@ def begin_attempt(connection: Connection, group: str, record: Record) -> int:
     return int(before)
 
 
-def forget_attempts(connection: Connection, group: str, topic: str, partition: int, up_to: int) -> None:
-    """Forget the attempts of records that have been recorded."""
+def forget_attempts(connection: Connection, group: str, partition: tuple[str, int], before: int | None = None) -> None:
+    """Forget the attempts of a partition's records, of those before offset ``before`` if one is given."""
     table = message_attempts
-    connection.execute(
-        table.delete().where(
-            table.c.group == group, table.c.topic == topic, table.c.partition == partition, table.c.offset <= up_to
-        )
-    )
+    these = [table.c.group == group, table.c.topic == partition[0], table.c.partition == partition[1]]
+    if before is not None:
+        these.append(table.c.offset < before)
+    connection.execute(table.delete().where(*these))

@@ -10,6 +10,8 @@ from orderflow.contracts.envelope import Message
 TRACEPARENT = "traceparent"
 NOWHERE = -1
 """Partition and offset of a message that did not come from the broker."""
+LONGEST_KEY = 200
+"""Of the columns that keep keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Incoming:
         digest: SHA-256 of the bytes, in hex.
         cause: why it cannot be decided (a dead letter's cause); empty for a message.
         reason: the same in a sentence.
+        order_id: what bytes that are no message name as their order.
     """
 
     record: Record
@@ -42,11 +45,15 @@ class Incoming:
     event_type: str = ""
     cause: str = ""
     reason: str = ""
+    order_id: str = ""
 
     @property
     def key(self) -> str:
-        """By which it is ordered: the record's key, or else the message's own."""
-        return self.record.key or (self.message.key if self.message is not None else "")
+        """By which it is ordered: the record's key, or else the message's own. A key no column takes is digested."""
+        key = self.record.key or (self.message.key if self.message is not None else self.order_id)
+        if len(key) > LONGEST_KEY or "\0" in key:
+            return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+        return key
 
     @property
     def traceparent(self) -> str | None:
@@ -69,6 +76,7 @@ def read(record: Record) -> Incoming:
             event_type=known.event_type or "",
             cause=unreadable.cause,
             reason=str(unreadable),
+            order_id=known.order_id or "",
         )
     return Incoming(record, message.event_id, digest, message, message.event_type)
 

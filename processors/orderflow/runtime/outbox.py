@@ -87,8 +87,8 @@ def mark_published(connection: Connection, ids: Iterable[int], now: datetime) ->
         connection.execute(_MARK, {"ids": wanted[start : start + IN_ONE_QUERY], "now": now})
 
 
-def unpublished(connection: Connection, older_than: datetime, limit: int) -> list[OutboxRow]:
-    """Return unpublished rows created before ``older_than``, oldest first."""
+def unpublished(connection: Connection, older_than: datetime, limit: int, after: int = 0) -> list[OutboxRow]:
+    """Return unpublished rows created before ``older_than``, in their order, from the one behind id ``after`` on."""
     query = (
         select(
             outbox.c.id,
@@ -99,7 +99,7 @@ def unpublished(connection: Connection, older_than: datetime, limit: int) -> lis
             outbox.c.payload,
             outbox.c.headers,
         )
-        .where(outbox.c.published_at.is_(None), outbox.c.created_at < older_than)
+        .where(outbox.c.published_at.is_(None), outbox.c.created_at < older_than, outbox.c.id > after)
         .order_by(outbox.c.id)
         .limit(limit)
     )
@@ -123,6 +123,11 @@ def depth(connection: Connection) -> tuple[int, datetime | None]:
         select(func.count(), func.min(outbox.c.created_at)).where(outbox.c.published_at.is_(None))
     ).one()
     return row[0], row[1]
+
+
+def holds(connection: Connection, event_id: str) -> bool:
+    """Tell whether the message is here, published or not."""
+    return connection.execute(select(outbox.c.id).where(outbox.c.event_id == event_id)).first() is not None
 
 
 def is_unpublished(connection: Connection, event_id: str) -> bool:

@@ -9,7 +9,6 @@ A published row is marked soon afterwards, with the next transaction of this pro
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -86,9 +85,9 @@ class Outgoing:
             await self._mark()
 
     @property
-    def own(self) -> set[str]:
+    def in_hand(self) -> Collection[str]:
         """Event ids of unmarked rows that this process has published or is about to, in order."""
-        return set(self._in_hand)
+        return self._in_hand.keys()
 
     def take_acknowledged(self) -> list[int]:
         """Return the ids of published rows that are not marked yet; the caller marks them."""
@@ -102,17 +101,23 @@ class Outgoing:
                 self._in_hand.pop(event_id, None)
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
-        """Take rows that have been committed. ``blocked``: per key, event ids of others' rows that go first."""
+        """Take rows that have been committed.
+
+        Args:
+            blocked: per key, event ids of rows that were unpublished when the transaction looked. What is in hand now
+                goes first anyway; the others are waited for, also those that were in hand then and failed since.
+        """
         loop = asyncio.get_running_loop()
+        earlier = {key: ids - self._in_hand.keys() for key, ids in (blocked or {}).items()}
         for row in rows:
             self._in_hand[row.event_id] = row.key
             held = self._held.get(row.key)
-            behind = set(blocked.get(row.key, ())) if blocked else set()
+            behind = earlier.get(row.key, set())
             if held is not None:
                 held.rows.append(row)
                 held.behind |= behind
             elif behind:
-                self._held[row.key] = _Held([row], behind, loop.time())
+                self._held[row.key] = _Held([row], set(behind), loop.time())
             else:
                 self._ready.append(row)
         if rows:
@@ -138,8 +143,9 @@ class Outgoing:
     async def _publish(self, rows: list[OutboxRow]) -> None:
         try:
             await self._broker.publish(rows)
-        except PublishFailed as failure:
-            log.warning("publish failed; left to the relay", rows=len(rows), reason=str(failure))
+        except Exception as failure:  # whatever it is, the next rows must go out
+            reason = str(failure) if isinstance(failure, PublishFailed) else type(failure).__name__
+            log.warning("publish failed; left to the relay", rows=len(rows), reason=reason)
             if self.failing_since is None:
                 self.failing_since = asyncio.get_running_loop().time()
             self._drop({row.key for row in rows}, rows)
@@ -199,7 +205,3 @@ class Outgoing:
     def _mark_in_database(self, ids: Sequence[int]) -> None:
         with self._engine.begin() as connection:
             outbox.mark_published(connection, ids, self._clock.now())
-
-    def in_hand(self) -> Counter[str]:
-        """Return how many rows of each key this process has in hand."""
-        return Counter(self._in_hand.values())

@@ -27,11 +27,13 @@ class Position:
     Attributes:
         recorded: the offset the ledger holds; -1 before the first.
         careful_until: up to this offset, records are decided one by one with the attempt recorded first.
+        begun: the offset whose attempt this process has recorded last. It has outlived that attempt.
         verify: the event id that the ledger remembers at ``recorded``, until it was seen there again.
     """
 
     recorded: int
     careful_until: int = -1
+    begun: int = -1
     verify: str | None = None
     _rewound: bool = False
     _last_ahead: int = -1

@@ -10,18 +10,15 @@ the database answers again the partitions go on from the ledger, which alone kno
 import asyncio
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from orderflow.contracts.headers import trace_id_of
 from orderflow.runtime import ledger
-from orderflow.runtime.broker import PublishFailed
+from orderflow.runtime.broker import Fetching, Offsets, PublishFailed
 from orderflow.runtime.database import RevisionRemoved, is_infrastructure_failure, reading
 from orderflow.runtime.inbox import LAST_ATTEMPT
 from orderflow.runtime.incoming import Incoming, Record, read
@@ -32,6 +29,7 @@ from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.state_cache import StateCache
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.telling import tell
 from orderflow.runtime.unit_of_work import Done, Steps, UnitOfWork
 
 log = structlog.get_logger(__name__)
@@ -50,29 +48,6 @@ class Delivery:
 
     record: Record
     done: Callable[[], None]
-
-
-class Fetching(Protocol):
-    """What the processor asks of whoever fetches records."""
-
-    async def seek(self, offsets: Mapping[Partition, int]) -> None:
-        """Go on fetching at the given offsets."""
-
-    def pause(self, partitions: Collection[Partition]) -> None:
-        """Stop fetching."""
-
-    def resume(self, partitions: Collection[Partition]) -> None:
-        """Fetch again."""
-
-
-class Offsets(Protocol):
-    """Tells what a topic holds."""
-
-    async def first_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Return the offset of the oldest message still there, per partition."""
-
-    async def end_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Return the offset that the next message will have, per partition."""
 
 
 class Processor:
@@ -117,16 +92,27 @@ class Processor:
         Raises:
             RevisionRemoved: this revision has been removed; leave.
         """
-        while True:
-            batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            async with self._busy:
-                trouble = await self._handle(batch)
-            for delivery in batch:
-                delivery.done()
-            if trouble is not None:
-                await self._sit_out(trouble)
+        try:
+            while True:
+                await self._next_batch()
+        except RevisionRemoved:
+            raise
+        except Exception:
+            # No partition is signed off then: what has ended this process may do so again, and whoever comes goes
+            # carefully.
+            self.positions.clear()
+            raise
+
+    async def _next_batch(self) -> None:
+        batch = [await self._queue.get()]
+        while len(batch) < BATCH and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        async with self._busy:
+            trouble = await self._handle(batch)
+        for delivery in batch:
+            delivery.done()
+        if trouble is not None:
+            await self._sit_out(trouble)
 
     async def drain(self) -> None:
         """Finish the batch that is being made and start no other. The lock is never given back."""
@@ -194,11 +180,10 @@ class Processor:
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Give ``partitions`` up after the batch that is being made."""
         async with self._busy:
-            for partition in partitions:
-                self.positions.pop(partition, None)
+            mine = [partition for partition in partitions if self.positions.pop(partition, None) is not None]
             self._cache.forget(number for _, number in partitions)
             try:
-                await self._sql.run(self._unit.release, list(partitions))
+                await self._sql.run(self._unit.release, mine)
             except SQLAlchemyError as error:
                 # The next owner will then go carefully, which is slower and not wrong.
                 log.warning("could not sign the partitions off", reason=type(error).__name__)
@@ -209,24 +194,30 @@ class Processor:
     async def _handle(self, batch: Sequence[Delivery]) -> Exception | None:
         """Record a batch; return what of the infrastructure failed, if it did."""
         try:
-            for chunk in self._chunks(await self._sort_out(batch)):
-                await self._record(chunk)
-        except Fenced as fenced:
-            self._give_up(fenced.partition)
-        except RevisionRemoved:
-            raise
+            await self._record_all(self._chunks(await self._sort_out(batch)))
         except (SQLAlchemyError, PublishFailed, OSError) as error:
             if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
                 raise
             return error
         return None
 
+    async def _record_all(self, chunks: list[list[Incoming]]) -> None:
+        """Record one transaction after another; a partition that is lost takes none of the others along."""
+        while chunks:
+            try:
+                await self._record(chunks[0])
+            except Fenced as fenced:
+                self._give_up(fenced.partition)
+                chunks = [rest for chunk in chunks if (rest := [i for i in chunk if _origin(i) in self.positions])]
+            else:
+                chunks = chunks[1:]
+
     async def _sort_out(self, batch: Sequence[Delivery]) -> list[Incoming]:
         """Return what is to be recorded, in order; see to partitions that stand elsewhere than thought."""
         taken: list[Incoming] = []
         reached: dict[Partition, int] = {}
         seen_before: dict[Partition, list[Incoming]] = {}
-        rewind: dict[Partition, int] = {}
+        rewind: set[Partition] = set()
         for delivery in batch:
             record = delivery.record
             partition = (record.topic, record.partition)
@@ -239,12 +230,13 @@ class Processor:
                 reached[partition] = record.offset
             elif place is Place.RECORDED and partition not in reached:
                 seen_before.setdefault(partition, []).append(read(record))
-            elif place is Place.AHEAD and position.rewind():
-                rewind[partition] = position.next
+            elif place is Place.AHEAD and (partition in reached or position.rewind()):
+                # Behind records of this batch a gap is a new one, whatever was rewound before.
+                rewind.add(partition)
         for partition, copies in seen_before.items():
             taken = await self._check(partition, copies, taken)
-        if rewind:
-            await self._rewind(rewind)
+        if rewind := rewind & self.positions.keys():
+            await self._rewind({partition: self.positions[partition].next for partition in sorted(rewind)})
         return taken
 
     async def _rewind(self, offsets: Mapping[Partition, int]) -> None:
@@ -266,24 +258,27 @@ class Processor:
         if same:
             return taken
         first = (await self._offsets.first_offsets([partition]))[partition]
-        await self._start_over(partition, first, "the topic holds other messages than those that were read")
-        assert self.fetching is not None
-        await self.fetching.seek({partition: first})
-        return [other for other in taken if (other.record.topic, other.record.partition) != partition]
+        try:
+            await self._start_over(partition, first, "the topic holds other messages than those that were read")
+        except Fenced:
+            self._give_up(partition)
+        else:
+            assert self.fetching is not None
+            await self.fetching.seek({partition: first})
+        return [other for other in taken if _origin(other) != partition]
 
     def _chunks(self, taken: list[Incoming]) -> list[list[Incoming]]:
         """Return the transactions to make: all at once, but one by one where the last stop was unclean."""
         normal: list[Incoming] = []
         careful: list[Incoming] = []
         for incoming in taken:
-            position = self.positions[incoming.record.topic, incoming.record.partition]
+            position = self.positions[_origin(incoming)]
             (careful if incoming.record.offset <= position.careful_until else normal).append(incoming)
         # Careful ones come first: a partition's careful offsets are its lowest.
         return [[incoming] for incoming in careful] + ([normal] if normal else [])
 
     async def _record(self, chunk: list[Incoming]) -> None:
-        record = chunk[0].record
-        if record.offset <= self.positions[record.topic, record.partition].careful_until:
+        if chunk[0].record.offset <= self.positions[_origin(chunk[0])].careful_until:
             chunk = [await self._attempt(chunk[0])]
         started = time.perf_counter()
         steps = self._steps(chunk)
@@ -295,19 +290,23 @@ class Processor:
             steps,
             cached=self._cache.entries(keys),
             acknowledged=acknowledged,
-            own=self._outgoing.own,
         )
         self._outgoing.marked(acknowledged)
         for partition, (_, offset, _) in steps.items():
             self.positions[partition].advance(offset)
         self.progress = time.monotonic()
         self._do(done)
-        self._tell(done, len(chunk), time.perf_counter() - started)
+        tell(self._telemetry, done, size=len(chunk), seconds=time.perf_counter() - started, now=self._unit.clock.now())
 
     async def _attempt(self, incoming: Incoming) -> Incoming:
         """Record that a message is begun; one that took its process down too often comes back as undecidable."""
+        position = self.positions[_origin(incoming)]
+        if position.begun == incoming.record.offset:
+            # This process began it and is still there: it was the infrastructure that failed.
+            return incoming
         before = await self._sql.run(self._unit.begin_attempt, incoming)
         if before < LAST_ATTEMPT:
+            position.begun = incoming.record.offset
             return incoming
         return Incoming(
             incoming.record,
@@ -322,7 +321,7 @@ class Processor:
     def _steps(self, chunk: Sequence[Incoming]) -> Steps:
         steps: dict[Partition, tuple[int, int, str]] = {}
         for incoming in chunk:
-            partition = (incoming.record.topic, incoming.record.partition)
+            partition = _origin(incoming)
             steps[partition] = (self.positions[partition].recorded, incoming.record.offset, incoming.event_id)
         return steps
 
@@ -333,26 +332,6 @@ class Processor:
         self._cache.update(done.states, partitions, live)
         self._cache.show(done.shared)
         self._tasks.start_now(done.calls)
-
-    def _tell(self, done: Done, size: int, seconds: float) -> None:
-        outcomes = Counter((incoming.event_type or "?", outcome) for incoming, outcome in done.outcomes)
-        self._telemetry.batch_recorded(outcomes, size, seconds)
-        for incoming, outcome in done.outcomes:
-            if outcome == "dead":
-                self._telemetry.dead.labels(incoming.event_type or "?", incoming.cause or "undecidable").inc()
-            if outcome not in {"passed-by", "duplicate"}:
-                message = incoming.message
-                log.info(
-                    outcome,
-                    message=incoming.event_type,
-                    orderId=message.order_id if message else incoming.key,
-                    correlationId=message.metadata.correlation_id if message else "",
-                    traceId=trace_id_of(incoming.traceparent) if incoming.traceparent else None,
-                    eventId=incoming.event_id,
-                )
-        now = self._unit.clock.now()
-        for ended in done.ended:
-            self._telemetry.aggregate_ended(ended, (now - ended.started_at).total_seconds())
 
     # Faults
 
@@ -409,3 +388,7 @@ class Processor:
     def _ledger_of(self, partitions: Sequence[Partition]) -> Mapping[Partition, ledger.Entry]:
         with reading(self._engine) as connection:
             return ledger.read(connection, self._unit.group, partitions)
+
+
+def _origin(incoming: Incoming) -> Partition:
+    return incoming.record.topic, incoming.record.partition

@@ -145,11 +145,12 @@ class Recorder:
         decision: Decision[Any],
     ) -> None:
         trace = incoming.traceparent
-        if self._sampling.wants(incoming.key):
-            self._samples.append(self._sample(incoming, message, before, visible, decision))
+        # All that may raise comes before anything is collected.
+        sampled = self._sampled(incoming, message, before, visible, decision)
+        ended = self._ended_by(key, before, decision.state)
+        audited = self._audited(incoming, message, decision)
         if key is not None and decision.state is not None:
             self._aggregates.change(key, decision.state)
-            self._note_end(before, decision.state)
         for name, state in decision.shared.items():
             row = self._shared.get(name)
             self._shared[name] = Versioned(row.version if row else 0, state)
@@ -158,12 +159,15 @@ class Recorder:
         self._tasks += [(incoming.key, task, message, trace) for task in decision.tasks]
         self._ended_tasks += decision.ended
         self._writes += decision.writes
-        self._audit += self._audited(incoming, message, decision)
+        self._audit += audited
+        self._samples += sampled
+        self._ended += ended
 
-    def _note_end(self, before: Any, after: Any) -> None:
-        ended = self._context.ended(after)
-        if ended is not None and (before is None or self._context.ended(before) is None):
-            self._ended.append(ended)
+    def _ended_by(self, key: str | None, before: Any, after: Any) -> list[Ended]:
+        ended = None if key is None or after is None else self._context.ended(after)
+        if ended is None or (before is not None and self._context.ended(before) is not None):
+            return []
+        return [ended]
 
     def _audited(self, incoming: Incoming, message: Message, decision: Decision[Any]) -> list[dict[str, Any]]:
         return [
@@ -183,25 +187,29 @@ class Recorder:
             for transition in decision.transitions
         ]
 
-    def _sample(
+    def _sampled(
         self,
         incoming: Incoming,
         message: Message,
         before: Any,
         visible: Mapping[str, Any],
         decision: Decision[Any],
-    ) -> dict[str, Any]:
-        return {
-            "group": self._context.name,
-            "event_id": incoming.event_id,
-            "key": incoming.key,
-            "message": codec.encode(message),
-            "state": None if before is None else self._context.aggregate.encode(before),
-            "shared": msgspec.json.encode(visible, order="sorted"),
-            "decision": encode_decision(decision),
-            "revision": self._revision,
-            "recorded_at": self._now,
-        }
+    ) -> list[dict[str, Any]]:
+        if not self._sampling.wants(incoming.key):
+            return []
+        return [
+            {
+                "group": self._context.name,
+                "event_id": incoming.event_id,
+                "key": incoming.key,
+                "message": codec.encode(message),
+                "state": None if before is None else self._context.aggregate.encode(before),
+                "shared": msgspec.json.encode(visible, order="sorted"),
+                "decision": encode_decision(decision),
+                "revision": self._revision,
+                "recorded_at": self._now,
+            }
+        ]
 
     def write(self) -> Recorded:
         """Write all that was collected.

@@ -220,6 +220,11 @@ def extend(connection: Connection, task_ids: Sequence[str], owner: str, until: d
         )
 
 
+def forget_horizons(connection: Connection) -> None:
+    """Let timers read the end of their reply topics anew: one of the topics is not the one that was read."""
+    connection.execute(tasks.update().where(tasks.c.status == OPEN, tasks.c.horizon.is_not(None)).values(horizon=None))
+
+
 def free(connection: Connection, owner: str) -> None:
     """Give back every claim of ``owner`` and of its earlier lives (``instance/nonce``): what they did is unclear."""
     instance = owner.partition("/")[0]

@@ -30,9 +30,9 @@ from orderflow.runtime import ledger, outbox, task_rows
 from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed, partition_of
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import assert_allowed, is_infrastructure_failure, reading
+from orderflow.runtime.database import RevisionRemoved, assert_allowed, is_infrastructure_failure, reading
 from orderflow.runtime.outgoing import Outgoing
-from orderflow.runtime.policy import Breaker, backoff
+from orderflow.runtime.policy import STEADY_BACKOFF, Breaker, backoff
 from orderflow.runtime.recorder import LEASE
 from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.task_rows import StoredTimer, Task
@@ -199,10 +199,15 @@ class TaskRunner:
         asked = await self._with_horizons(timers)
         ready = await self._sql.run(self._ready, asked)
         later = self._in(BACKLOG.total_seconds())
-        return [
-            _Answered(task, _message_of(task)) if task.task_id in ready else _Postponed(task, later, None)
-            for task in asked
-        ]
+        return [self._fired(task) if task.task_id in ready else _Postponed(task, later, None) for task in asked]
+
+    def _fired(self, task: Task) -> _Settlement:
+        try:
+            return _Answered(task, codec.decode(bytes(_timer(task).message)))
+        except codec.Unreadable as unreadable:
+            # A newer revision wrote it: it waits for one that can read it, and keeps nobody else waiting.
+            log.error("a timer cannot be read", task_id=task.task_id, cause=unreadable.cause)
+            return _Postponed(task, self._in(STEADY_BACKOFF), unreadable.cause)
 
     async def _with_horizons(self, timers: Sequence[Task]) -> list[Task]:
         """Give each timer that waits for replies the end offsets it has to see recorded, read after it came due."""
@@ -276,7 +281,7 @@ class TaskRunner:
         try:
             rows, blocked = await self._sql.run(self._record, batch)
         except BaseException as error:
-            if len(batch) > 1 and isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
+            if _is_about_an_outcome(error):
                 # One of them is at fault: the others must not wait for it.
                 return sum([await self._settle_alone(item) for item in batch])
             self._settled = batch + self._settled
@@ -288,7 +293,10 @@ class TaskRunner:
     async def _settle_alone(self, item: _Settlement) -> int:
         try:
             rows, blocked = await self._sql.run(self._record, [item])
-        except SQLAlchemyError as error:
+        except Exception as error:
+            if not _is_about_an_outcome(error):
+                self._put(item)
+                raise
             # Its claim runs out and it is done again; its key makes that safe.
             log.error("an outcome could not be recorded", task_id=item.task.task_id, error=type(error).__name__)
             return 0
@@ -307,7 +315,7 @@ class TaskRunner:
                     messages.append((item.message, item.task.cause.traceparent))
             rows = outbox.insert(connection, messages, now)
             waiting = outbox.blocking(connection, {row.key for row in rows})
-        mine = {row.event_id for row in rows} | self._outgoing.own
+        mine = {row.event_id for row in rows}
         return rows, {key: others for key, ids in waiting.items() if (others := ids - mine)}
 
     async def keep_claims(self) -> None:
@@ -326,8 +334,9 @@ class TaskRunner:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        with contextlib.suppress(SQLAlchemyError):
+        with contextlib.suppress(SQLAlchemyError, RevisionRemoved):
             await self.settle_once()
+        with contextlib.suppress(SQLAlchemyError):
             await self._sql.run(self._free)
 
     def _free(self) -> None:
@@ -340,5 +349,7 @@ def _timer(task: Task) -> StoredTimer:
     return task.body
 
 
-def _message_of(task: Task) -> Message:
-    return codec.decode(bytes(_timer(task).message))
+def _is_about_an_outcome(error: BaseException) -> bool:
+    if not isinstance(error, Exception) or isinstance(error, RevisionRemoved):
+        return False
+    return not is_infrastructure_failure(error)

@@ -8,8 +8,8 @@ What can go wrong, and whose fault it is:
 
 - ``Fenced``, ``RevisionRemoved``: this process has been replaced. Nothing was written; it must leave.
 - an infrastructure failure (database away, disk full): no message's fault. Nothing was written; try the batch again.
-- anything else the database objects to is about the data of some message: the batch is done again, message by message
-  under savepoints, and the message at fault becomes a dead letter.
+- anything else is about some message: the batch is done again, message by message under savepoints, and the message at
+  fault becomes a dead letter. Two processes that insert the same row are nobody's fault: that message is decided again.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,19 +17,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orderflow.contracts import outcomes
 from orderflow.contracts.decision import Refused
 from orderflow.contracts.envelope import Message
-from orderflow.runtime import dead_letters, inbox, ledger, outbox
+from orderflow.runtime import dead_letters, inbox, ledger, outbox, task_rows
 from orderflow.runtime.broker import OutboxRow
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context, Ended
-from orderflow.runtime.database import assert_allowed, is_infrastructure_failure
+from orderflow.runtime.database import RevisionRemoved, assert_allowed, is_infrastructure_failure
 from orderflow.runtime.dead_letters import Verdict, verdict_of
 from orderflow.runtime.incoming import Incoming
-from orderflow.runtime.ledger import Partition
+from orderflow.runtime.ledger import Fenced, Partition
 from orderflow.runtime.recorder import Recorded, Recorder
 from orderflow.runtime.rows import StaleState
 from orderflow.runtime.sampling import Sampling
@@ -43,6 +43,9 @@ NEVER_PARKED = frozenset(value for value in vars(outcomes).values() if isinstanc
 )
 """Outcomes of the context's own tasks say what has happened outside: nothing bad about an order makes them untrue."""
 
+RACES = 3
+"""How often a message is decided whose rows somebody else wrote meanwhile: each time they are there to be read then."""
+
 
 @dataclass(slots=True)
 class Done:
@@ -50,7 +53,7 @@ class Done:
 
     Attributes:
         outcomes: per message what became of it: a decision's outcome, or duplicate, parked, dead, passed-by.
-        blocked: per key of ``outbox``, event ids of earlier unpublished rows that somebody else is to publish.
+        blocked: per key of ``outbox``, event ids of earlier rows that are not marked as published.
     """
 
     outcomes: list[tuple[Incoming, str]] = field(default_factory=list)
@@ -102,25 +105,25 @@ class UnitOfWork:
         *,
         cached: Mapping[str, bytes],
         acknowledged: Collection[int] = (),
-        own: Collection[str] = (),
     ) -> Done:
         """Record ``batch``, and that the partitions have come as far as ``steps`` says.
 
         Args:
             cached: cache entries of aggregates, by key; used only where their version is the row's.
             acknowledged: ids of outbox rows to mark as published on the way.
-            own: event ids of unpublished rows that this process is about to publish in order by itself.
 
         Raises:
             Fenced, RevisionRemoved: replaced; nothing was written.
-            sqlalchemy.exc.DBAPIError: the infrastructure failed; nothing was written.
+            sqlalchemy.exc.SQLAlchemyError: the infrastructure failed; nothing was written.
         """
         try:
-            return self._transact(batch, steps, cached, acknowledged, own, one_by_one=False)
-        except (DBAPIError, StaleState) as error:
-            if is_infrastructure_failure(error):
+            return self._transact(batch, steps, cached, acknowledged, one_by_one=False)
+        except (Fenced, RevisionRemoved):
+            raise
+        except Exception as error:
+            if _is_no_messages_fault(error):
                 raise
-        return self._transact(batch, steps, {}, acknowledged, own, one_by_one=True)
+        return self._transact(batch, steps, {}, acknowledged, one_by_one=True)
 
     def _transact(
         self,
@@ -128,7 +131,6 @@ class UnitOfWork:
         steps: Steps,
         cached: Mapping[str, bytes],
         acknowledged: Collection[int],
-        own: Collection[str],
         *,
         one_by_one: bool,
     ) -> Done:
@@ -141,12 +143,12 @@ class UnitOfWork:
                 run.each(batch)
             else:
                 run.together(batch)
-            self._find_blocked(connection, run.done, own)
+            self._find_blocked(connection, run.done)
             return run.done
 
-    def _find_blocked(self, connection: Connection, done: Done, own: Collection[str]) -> None:
+    def _find_blocked(self, connection: Connection, done: Done) -> None:
         if done.outbox:
-            mine = {row.event_id for row in done.outbox} | set(own)
+            mine = {row.event_id for row in done.outbox}
             waiting = outbox.blocking(connection, {row.key for row in done.outbox})
             done.blocked = {key: others for key, ids in waiting.items() if (others := ids - mine)}
 
@@ -189,6 +191,8 @@ class UnitOfWork:
         with self.engine.begin() as connection:
             step = {partition: (recorded, first - 1, "")}
             ledger.advance(connection, self.group, self.owner, step, self.clock.now())
+            inbox.forget_attempts(connection, self.group, partition)
+            task_rows.forget_horizons(connection)
 
 
 class _Run:
@@ -202,6 +206,8 @@ class _Run:
         self._now = unit.clock.now()
         self._stopped: set[str] = set()
         self._seen: dict[str, inbox.Known] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._letters: list[tuple[Incoming, Verdict]] = []
         self.done = Done()
 
     def together(self, batch: Sequence[Incoming]) -> None:
@@ -209,23 +215,22 @@ class _Run:
         recorder = self._unit.recorder(self._connection, self._cached)
         self._look_up(batch)
         recorder.read([i.message for i in batch if i.message is not None and self._fate(i) == "decide"])
-        rows, letters = [], []
         for incoming in batch:
             fate = self._fate(incoming)
+            verdict = self._verdict(incoming) if fate == inbox.DEAD else None
             if fate == "decide":
-                try:
-                    fate = recorder.decide(incoming).outcome
-                except Exception as error:  # whatever decide raises is about this message
-                    if isinstance(error, DBAPIError):
-                        raise
-                    letters.append((incoming, self._judge(error)))
-                    fate = inbox.DEAD
-            elif fate == inbox.DEAD:
-                letters.append((incoming, self._verdict(incoming)))
-            rows += self._settle(incoming, fate)
+                fate, verdict = self._decide(recorder, incoming)
+            self._settle(incoming, fate, verdict)
         self.done.add(recorder.write())
-        inbox.insert(self._connection, rows)
-        self._bury(letters)
+        self._write()
+
+    def _decide(self, recorder: Recorder, incoming: Incoming) -> tuple[str, Verdict | None]:
+        try:
+            return recorder.decide(incoming).outcome, None
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # whatever else decide raises is about this message
+            return inbox.DEAD, self._judge(error)
 
     def each(self, batch: Sequence[Incoming]) -> None:
         """Decide and write message by message, each under a savepoint of its own."""
@@ -234,12 +239,22 @@ class _Run:
             fate = self._fate(incoming)
             verdict = self._verdict(incoming) if fate == inbox.DEAD else None
             if fate == "decide":
-                fate, verdict = self._under_savepoint(incoming)
-            inbox.insert(self._connection, self._settle(incoming, fate))
-            if verdict is not None:
-                self._bury([(incoming, verdict)])
+                fate, verdict = self._decide_alone(incoming)
+            self._settle(incoming, fate, verdict)
+            self._write()
 
-    def _under_savepoint(self, incoming: Incoming) -> tuple[str, Verdict | None]:
+    def _decide_alone(self, incoming: Incoming) -> tuple[str, Verdict | None]:
+        for races_left in reversed(range(RACES)):
+            try:
+                return self._under_savepoint(incoming), None
+            except Exception as error:
+                if _is_no_messages_fault(error):
+                    raise
+                if not races_left or not isinstance(error, IntegrityError | StaleState):
+                    return inbox.DEAD, self._judge(error)
+        raise AssertionError("unreachable: the last race ends in a verdict")
+
+    def _under_savepoint(self, incoming: Incoming) -> str:
         savepoint = self._connection.begin_nested()
         try:
             recorder = self._unit.recorder(self._connection, self._cached)
@@ -248,13 +263,13 @@ class _Run:
             outcome = recorder.decide(incoming).outcome
             recorded = recorder.write()
         except Exception as error:
-            if isinstance(error, DBAPIError | StaleState) and is_infrastructure_failure(error):
-                raise
-            savepoint.rollback()
-            return inbox.DEAD, self._judge(error)
+            # Where the database is away there is nothing to roll back to.
+            if not _is_no_messages_fault(error):
+                savepoint.rollback()
+            raise
         savepoint.commit()
         self.done.add(recorded)
-        return outcome, None
+        return outcome
 
     def _look_up(self, batch: Sequence[Incoming]) -> None:
         self._seen = inbox.known(self._connection, self._unit.group, [incoming.event_id for incoming in batch])
@@ -275,22 +290,26 @@ class _Run:
             return inbox.PARKED
         return "decide"
 
-    def _settle(self, incoming: Incoming, fate: str) -> list[dict[str, Any]]:
-        """Note what became of a message and return its inbox row, if it gets one."""
+    def _settle(self, incoming: Incoming, fate: str, verdict: Verdict | None) -> None:
+        """Note what became of a message, with its inbox row and its dead letter if it gets them."""
         self.done.outcomes.append((incoming, fate))
-        if fate == inbox.DEAD and self._context.parks:
-            self._stopped.add(incoming.key)
+        if verdict is not None:
+            self._letters.append((incoming, verdict))
+            if self._context.parks:
+                self._stopped.add(incoming.key)
         if type(incoming.message) in self._context.compensations and incoming.key in self._stopped:
             self._supersede(incoming.key, fate)
         is_conflict = fate == inbox.DEAD and incoming.event_id in self._seen
         if fate in {"duplicate", "passed-by"} or is_conflict:
-            return []
+            return
         self._seen[incoming.event_id] = inbox.Known(incoming.digest, fate)
-        return [inbox.row(incoming, self._unit.group, fate, self._now, keep=fate == inbox.PARKED)]
+        self._rows.append(inbox.row(incoming, self._unit.group, fate, self._now, keep=fate == inbox.PARKED))
 
     def _supersede(self, key: str, fate: str) -> None:
         if fate in {inbox.DEAD, "duplicate", "passed-by"}:
             return
+        # What it supersedes may have come in this very batch.
+        self._write()
         dead_letters.supersede(self._connection, self._unit.group, key)
         inbox.supersede(self._connection, self._unit.group, key)
         self._stopped.discard(key)
@@ -303,8 +322,18 @@ class _Run:
     def _judge(self, error: Exception) -> Verdict:
         if isinstance(error, Refused):
             return Verdict("refused", str(error))
-        return verdict_of(error, "data-error" if isinstance(error, DBAPIError) else "decide-failed")
+        return verdict_of(error, "data-error" if isinstance(error, SQLAlchemyError) else "decide-failed")
 
-    def _bury(self, letters: Sequence[tuple[Incoming, Verdict]]) -> None:
-        copies = dead_letters.bury(self._connection, self._unit.group, self._unit.revision, letters, self._now)
-        self.done.outbox += copies
+    def _write(self) -> None:
+        """Write the inbox rows and dead letters noted so far."""
+        rows, self._rows = self._rows, []
+        letters, self._letters = self._letters, []
+        inbox.insert(self._connection, rows)
+        self.done.outbox += dead_letters.bury(
+            self._connection, self._unit.group, self._unit.revision, letters, self._now
+        )
+
+
+def _is_no_messages_fault(error: Exception) -> bool:
+    # Of what the database says alone: a decision that raises an OSError is at fault itself.
+    return isinstance(error, SQLAlchemyError) and is_infrastructure_failure(error)

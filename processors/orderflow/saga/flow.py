@@ -48,7 +48,7 @@ class InvalidFlow(ValueError):  # noqa: N818 - says what the flow is
         self.reason = reason
 
 
-class Words(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Words(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What an order's status is called outside. Without a word of its own a status leaves the last one showing."""
 
     created: str = "Pending"
@@ -109,8 +109,11 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
         return _doubled(self.deadline_seconds, attempt, LONGEST_BACKOFF)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an order pins when it is accepted: the whole flow, so that nothing outside can change it later."""
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order pins when it is accepted: the whole flow, so that nothing outside can change it later.
+
+    Defaults are written out, too: a later revision may have others.
+    """
 
     name: str
     steps: tuple[PlannedStep, ...]

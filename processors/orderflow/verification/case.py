@@ -1,6 +1,6 @@
 """All that is known of one order, from every database and every provider: what the checks are functions of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -42,7 +42,7 @@ class Fact(NamedTuple):
 
 
 class OpenTask(NamedTuple):
-    """A task that has not come to its end; ``overdue`` if it has been due for longer than the grace, and is nobody's."""
+    """A task that has not ended; ``overdue`` if it has been due for longer than the grace, and is nobody's."""
 
     context: str
     kind: str
@@ -65,7 +65,7 @@ class Case:
         announced: how often each of the order's own events stands in its outbox.
         trails: the audit trail of each context.
         answers: idempotency keys that name the order; ``unanswered`` those of them without an answer.
-        unreadable: aggregates that could not be read.
+        faults: what is wrong with the rows themselves; ``is_readable`` unless one of them has no state to go by.
         online: whether the system is running: what waits may be on its way.
     """
 
@@ -77,7 +77,7 @@ class Case:
     correspondence: Correspondence | None
     journey: Journey | None
     announced: Mapping[str, int]
-    trails: Mapping[str, tuple[Edge, ...]]
+    trails: Mapping[str, Sequence[Edge]]
     entries: tuple[Entry, ...]
     facts: tuple[Fact, ...]
     records: tuple[Record, ...]
@@ -85,7 +85,8 @@ class Case:
     letters: tuple[Letter, ...]
     answers: int
     unanswered: int
-    unreadable: tuple[str, ...]
+    faults: tuple[str, ...]
+    is_readable: bool
     online: bool
 
     @property

@@ -7,6 +7,7 @@ from datetime import timedelta
 from orderflow.contexts.analytics.state import window_of
 from orderflow.saga.table import Phase
 from orderflow.verification.case import Case, Fact
+from orderflow.verification.fates import MOVERS
 
 COUNTED: Mapping[str, str] = {
     "OrderCreated": "orders",
@@ -94,7 +95,7 @@ def counted_once(case: Case) -> Iterator[str]:
 def agrees(case: Case) -> Iterator[str]:
     """What was counted of an order that has ended is what the other contexts hold of it."""
     order = case.order
-    if order is None or order.saga.is_live or not case.is_settled("analytics", "order", "payment", "inventory"):
+    if order is None or order.saga.is_live or not case.is_settled("analytics", *MOVERS):
         return
     payment, reservation, shipment = case.payment, case.reservation, case.shipment
     captured = payment is not None and payment.status in {"succeeded", "refunding", "refunded"}

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
 
 from orderflow.contexts.order.state import Order
-from orderflow.contracts.money import ZERO
 from orderflow.saga.table import Phase
 from orderflow.verification.case import Case
 
@@ -150,8 +148,3 @@ def was_reported(case: Case) -> bool:
     return any(
         edge.after == "COMPLETED" and edge.event_type == "ChangeOrderStatus" for edge in case.trails.get("order", ())
     )
-
-
-def kept(case: Case) -> Decimal:
-    """Return what was captured of the order and not given back."""
-    return case.payment.captured - case.payment.refunded if case.payment else ZERO

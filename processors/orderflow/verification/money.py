@@ -33,18 +33,19 @@ def balances(case: Case) -> Iterator[str]:
         credit = sum((entry.credit for entry in entries), ZERO)
         if debit != credit:
             yield f"the {kind} of payment {payment_id} debits {debit} and credits {credit}"
-        elif sides(entries) != ACCOUNTS.get(kind):
+        elif not _is_two_sided(kind, entries):
             yield f"the {kind} of payment {payment_id} is not booked from one account to the other"
 
 
-def sides(entries: list[Entry]) -> tuple[str, str] | None:
-    """Return the account debited and the account credited, if there is one of each."""
-    # An order may cost nothing: then both sides are zero, and the account alone tells them apart.
-    accounts = tuple(entry.account for entry in sorted(entries, key=lambda entry: (entry.credit, entry.account)))
-    for pair in ACCOUNTS.values():
-        if len(accounts) == 2 and (accounts == pair or (not entries[0].debit and sorted(accounts) == sorted(pair))):
-            return pair
-    return None
+def _is_two_sided(kind: str, entries: list[Entry]) -> bool:
+    debited, credited = ACCOUNTS.get(kind, ("", ""))
+    by_account = {entry.account: entry for entry in entries}
+    return (
+        len(entries) == 2
+        and by_account.keys() == {debited, credited}
+        and not by_account[debited].credit
+        and not by_account[credited].debit
+    )
 
 
 def accounted(case: Case) -> Iterator[str]:

@@ -5,16 +5,19 @@ verification needs neither memory for all orders nor a query per order. The orde
 database can give and Python agrees with.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, inspect
+from sqlalchemy import ColumnElement, Connection, Engine, Select, inspect
 
 from orderflow.runtime.database import reading
 
 T = TypeVar("T")
+Query = Select[*tuple[Any, ...]]
 
 AT_ONCE: Final = 2_000
 """Rows fetched at a time from each of some forty cursors."""
@@ -28,11 +31,11 @@ class OutOfOrder(Exception):  # noqa: N818 - says what the rows are
 
 
 class Sorted(Generic[T]):
-    """Rows in the order of their keys, handed out key by key."""
+    """Rows in the order of their keys, from one source or several, handed out key by key."""
 
-    def __init__(self, rows: Iterator[tuple[str, T]]) -> None:
-        self._rows = rows
-        self._next = next(rows, None)
+    def __init__(self, *sources: Iterator[tuple[str, T]]) -> None:
+        self._rows = merged(sources)
+        self._next = next(self._rows, None)
 
     @property
     def head(self) -> str | None:
@@ -45,13 +48,22 @@ class Sorted(Generic[T]):
         Raises:
             OutOfOrder: the rows are not in order.
         """
+        following = self._next
+        if following is None or following[0] != key:
+            return ()
         taken: list[T] = []
-        while self._next is not None and self._next[0] == key:
-            taken.append(self._next[1])
-            self._next = next(self._rows, None)
-        if self._next is not None and self._next[0] < key:
-            raise OutOfOrder(f"{self._next[0]!r} came after {key!r}")
+        while following is not None and following[0] == key:
+            taken.append(following[1])
+            following = next(self._rows, None)
+        if following is not None and following[0] < key:
+            raise OutOfOrder(f"{following[0]!r} came after {key!r}")
+        self._next = following
         return tuple(taken)
+
+
+def merged(sources: Sequence[Iterator[tuple[str, T]]]) -> Iterator[tuple[str, T]]:
+    """Return the rows of all ``sources`` in the order of their keys, in which each of them is."""
+    return sources[0] if len(sources) == 1 else heapq.merge(*sources, key=itemgetter(0))
 
 
 def keys_of(streams: Sequence[Sorted[Any]]) -> Iterator[str]:
@@ -60,9 +72,16 @@ def keys_of(streams: Sequence[Sorted[Any]]) -> Iterator[str]:
         yield min(heads)
 
 
-def rows_of(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+def rows_of(connection: Connection, query: Query) -> Iterator[Sequence[Any]]:
     """Yield the rows of ``query``, a part of them in memory at a time."""
-    yield from connection.execute(query.execution_options(yield_per=AT_ONCE))
+    for part in connection.execute(query.execution_options(yield_per=AT_ONCE)).partitions():
+        yield from part
+
+
+def mappings_of(connection: Connection, query: Query) -> Iterator[Mapping[str, Any]]:
+    """Yield the same rows, each by the names of its columns."""
+    for part in connection.execute(query.execution_options(yield_per=AT_ONCE)).mappings().partitions():
+        yield from (cast("Mapping[str, Any]", row) for row in part)
 
 
 def by(connection: Connection, column: ColumnElement[str]) -> ColumnElement[str]:

@@ -127,14 +127,13 @@ class Findings:
         """Note that so many things were held against ``promise``."""
         self._checked[promise] += times
 
-    def add(self, promise: str, details: Iterable[str], *, order_id: str | None = None, subject: str = "") -> None:
-        """Note what breaks ``promise``: about an order where one is named, else about ``subject``."""
+    def add(self, promise: str, details: Iterable[str], about: str, *, is_order: bool = True) -> None:
+        """Note what breaks ``promise``: about an order, or else about something that goes by that name."""
         for detail in details:
             self._violated[promise] += 1
             if len(self._shown[promise]) < SHOWN:
-                self._shown[promise].append(
-                    Violation(detail=detail, order_id=order_id, subject=None if order_id else subject)
-                )
+                named = {"order_id": about} if is_order else {"subject": about}
+                self._shown[promise].append(Violation(detail=detail, **named))
 
     @property
     def promises(self) -> tuple[PromiseReport, ...]:

@@ -1,6 +1,6 @@
-"""The check of the audit trail: it leads from nothing to today's status by steps that the saga and the contexts know."""
+"""The check of the audit trail: it leads from nothing to today's status by legal steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from orderflow.saga.flow import Plan
@@ -80,13 +80,14 @@ def trails(case: Case) -> Iterator[str]:
 
 
 def _trail(case: Case, context: str, status: str | None, legal: Steps) -> Iterator[str]:
-    trail: tuple[Edge, ...] = case.trails.get(context, ())
+    trail: Sequence[Edge] = case.trails.get(context, ())
     at = ""
     for number, edge in enumerate(trail, start=1):
+        line = f"line {number} of its trail in {context}"
         if edge.before != at:
-            yield f"line {number} of its trail in {context} goes on from {edge.before or 'nothing'}, not {at or 'nothing'}"
+            yield f"{line} goes on from {edge.before or 'nothing'}, and the one before ends at {at or 'nothing'}"
         if (edge.before, edge.after) not in legal:
-            yield f"line {number} of its trail in {context} goes from {edge.before or 'nothing'} to {edge.after}"
+            yield f"{line} goes from {edge.before or 'nothing'} to {edge.after}"
         at = edge.after
     if status is None and trail:
         yield f"its trail in {context} ends at {at}, and there is nothing of it"

@@ -1,94 +1,34 @@
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
-import msgspec
 import pytest
 from sqlalchemy import Engine
-from starlette.types import ASGIApp, Message
 
+from api.order_system import OrderSystem, Time
+from orderflow.contexts.order.tables import metadata as order_tables
+from orderflow.gateway import store as store_module
 from orderflow.gateway.store import Store
 from orderflow.runtime.database import open_database
-from orderflow.runtime.schema import metadata
+from orderflow.runtime.schema import metadata as runtime_tables
 
 
-@dataclass(frozen=True)
-class Answered:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
-
-class Ask(Protocol):
-    def __call__(
-        self,
-        app: ASGIApp,
-        method: str,
-        path: str,
-        body: bytes | Iterable[bytes] = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> Awaitable[Answered]: ...
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty order database: the runtime's tables and the context's own."""
+    file = tmp_path_factory.mktemp("template") / "order.db"
+    engine = open_database(f"sqlite:///{file}")
+    runtime_tables.create_all(engine)
+    order_tables.create_all(engine)
+    engine.dispose()
+    return file
 
 
 @pytest.fixture
-def ask() -> Ask:
-    """Speaks ASGI to an application: one request, one answer."""
-    return _ask
-
-
-async def _ask(
-    app: ASGIApp,
-    method: str,
-    path: str,
-    body: bytes | Iterable[bytes] = b"",
-    headers: Mapping[str, str] | None = None,
-) -> Answered:
-    bare, _, query = path.partition("?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": bare,
-        "raw_path": bare.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-    parts = [body] if isinstance(body, bytes) else list(body)
-    incoming: Iterator[Message] = iter(
-        {"type": "http.request", "body": part, "more_body": number < len(parts)}
-        for number, part in enumerate(parts, start=1)
-    )
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return next(incoming, {"type": "http.disconnect"})
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    start = sent[0]
-    return Answered(
-        status=start["status"],
-        headers={name.decode(): value.decode() for name, value in start["headers"]},
-        body=b"".join(part.get("body", b"") for part in sent[1:]),
-    )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A context's database with the runtime's tables."""
-    engine = open_database(f"sqlite:///{tmp_path / 'context.db'}")
-    metadata.create_all(engine)
+def engine(template: Path, tmp_path: Path) -> Iterator[Engine]:
+    """A database of this test's own."""
+    file = shutil.copy(template, tmp_path / "order.db")
+    engine = open_database(f"sqlite:///{file}")
     yield engine
     engine.dispose()
 
@@ -98,3 +38,12 @@ def store(engine: Engine) -> Iterator[Store]:
     store = Store(engine)
     yield store
     store.close()
+
+
+@pytest.fixture
+def system(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderSystem]:
+    """The order API. Nobody waits between attempts."""
+    monkeypatch.setattr(store_module, "BACKOFF", 0.0)
+    system = OrderSystem(engine, Time())
+    yield system
+    system.store.close()

@@ -44,7 +44,11 @@ def locked(engine: Engine) -> Iterator[None]:
 
 
 async def test_work_is_committed_when_it_returns(store: Store) -> None:
-    assert await store.write(lambda c, attempt: (add(c, "a"), attempt)[1]) == 0
+    def work(connection: Connection, attempt: int) -> int:
+        add(connection, "a")
+        return attempt
+
+    assert await store.write(work) == 0
     assert await store.read(count) == 1
 
 

@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orderflow.contexts.order.tables import catalogue
 from orderflow.contracts.commands import CreateOrder
 from orderflow.contracts.envelope import Message
 from orderflow.contracts.items import RequestedItem
 from orderflow.saga.flow import FlowBook
+
+# Built once: building a statement costs as much as running it.
+_PRICES = select(catalogue.c.product_id, catalogue.c.price).where(
+    catalogue.c.product_id.in_(bindparam("products", expanding=True))
+)
 
 
 def preparation(flows: FlowBook) -> Callable[[Connection, Message], Message]:
@@ -36,6 +41,5 @@ def _priced(connection: Connection, items: tuple[RequestedItem, ...]) -> tuple[R
     unpriced = sorted({item.product_id for item in items if item.price is None})
     if not unpriced:
         return items
-    query = select(catalogue.c.product_id, catalogue.c.price).where(catalogue.c.product_id.in_(unpriced))
-    prices = {row.product_id: row.price for row in connection.execute(query)}
+    prices = {row.product_id: row.price for row in connection.execute(_PRICES, {"products": unpriced})}
     return tuple(item if item.price is not None else replace(item, price=prices.get(item.product_id)) for item in items)

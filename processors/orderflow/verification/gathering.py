@@ -1,0 +1,239 @@
+"""From rows to cases: walks along every database in the order of the keys and brings together what belongs to each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, func, or_, select, union
+
+from orderflow.contexts.analytics.tables import JOURNEYS, business_events
+from orderflow.contexts.fulfillment.tables import SHIPMENTS
+from orderflow.contexts.inventory.tables import RESERVATIONS
+from orderflow.contexts.notification.tables import CORRESPONDENCE
+from orderflow.contexts.order.tables import ORDERS, idempotency_keys
+from orderflow.contexts.payment.tables import PAYMENTS, payment_transactions
+from orderflow.providers.record import Record, provider_records
+from orderflow.runtime.dead_letters import OPEN as OPEN_LETTER
+from orderflow.runtime.inbox import PARKED
+from orderflow.runtime.rows import Rows
+from orderflow.runtime.schema import audit_trail, dead_letters, outbox, processed_events, tasks
+from orderflow.runtime.task_rows import OPEN
+from orderflow.verification.case import Case, Edge, Entry, Fact, Letter, OpenTask
+from orderflow.verification.reading import Sorted, by, keys_of, mappings_of, rows_of
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+TRAILED = ("order", "payment", "inventory", "fulfillment")
+"""The contexts whose aggregates have one status each. A notification's trail is that of several."""
+
+_OWN_EVENTS = ("OrderCreated", "OrderCompleted", "OrderCancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A row of states: what it holds, or why that cannot be said; ``fault`` is empty for a sound row."""
+
+    state: T | None
+    fault: str = ""
+
+
+class Snapshots(NamedTuple):
+    """Everything there is to read: each context's database and each provider's store, as it is now."""
+
+    contexts: Mapping[str, Connection]
+    providers: Sequence[Connection]
+
+
+def stored(connection: Connection, rows: Rows[T]) -> Iterator[tuple[str, Stored[T]]]:
+    """Yield every row of ``rows`` by its key."""
+    table = rows.table
+    key = table.c[rows.key]
+    for values in mappings_of(connection, select(table).order_by(by(connection, key))):
+        yield values[rows.key], _stored(rows, values)
+
+
+def _stored(rows: Rows[T], values: Mapping[str, Any]) -> Stored[T]:
+    name = rows.table.name
+    if values["state_version"] != rows.state_version:
+        return Stored(None, f"its row in {name} has state version {values['state_version']}, which nobody reads")
+    try:
+        state = rows.decode(values["data"])
+    except msgspec.MsgspecError:
+        return Stored(None, f"its row in {name} cannot be read")
+    differing = [column for column, value in rows.columns(state).items() if values[column] != value]
+    if differing:
+        return Stored(state, f"the columns {', '.join(differing)} of its row in {name} do not say what its state says")
+    return Stored(state)
+
+
+class Gathering:
+    """Yields a case for every key that any database or provider knows.
+
+    Args:
+        since: of a running system: what was due before and is still there is overdue. ``None`` where it stands still.
+    """
+
+    def __init__(self, snapshots: Snapshots, since: datetime | None) -> None:
+        of = snapshots.contexts
+        self._online = since is not None
+        self._orders = Sorted(stored(of["order"], ORDERS))
+        self._payments = Sorted(stored(of["payment"], PAYMENTS))
+        self._reservations = Sorted(stored(of["inventory"], RESERVATIONS))
+        self._shipments = Sorted(stored(of["fulfillment"], SHIPMENTS))
+        self._correspondence = Sorted(stored(of["notification"], CORRESPONDENCE))
+        self._journeys = Sorted(stored(of["analytics"], JOURNEYS))
+        self._announced = Sorted(_announced(of["order"]))
+        self._answers = Sorted(_answers(of["order"]))
+        self._entries = Sorted(_entries(of["payment"]))
+        self._facts = Sorted(_facts(of["analytics"]))
+        self._trails = Sorted(*(_trail(of[name], name) for name in TRAILED))
+        self._tasks = Sorted(*(_tasks(connection, name, since) for name, connection in of.items()))
+        self._letters = Sorted(*(_letters(connection, name) for name, connection in of.items()))
+        self._parked = Sorted(*(_parked(connection, name) for name, connection in of.items()))
+        self._records = Sorted(*(_records(connection) for connection in snapshots.providers))
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self._case(key) for key in keys_of(self._streams()))
+
+    def _streams(self) -> Sequence[Sorted[Any]]:
+        return (
+            *(self._orders, self._payments, self._reservations, self._shipments, self._correspondence, self._journeys),
+            *(self._announced, self._answers, self._entries, self._facts),
+            *(self._trails, self._tasks, self._letters, self._parked, self._records),
+        )
+
+    def _case(self, key: str) -> Case:
+        rows: list[Stored[Any]] = []
+
+        def state(stream: Sorted[Stored[T]]) -> T | None:
+            found = stream.take(key)
+            rows.extend(found)
+            return found[0].state if found else None
+
+        answers = self._answers.take(key)
+        trails: dict[str, list[Edge]] = {}
+        for context, edge in self._trails.take(key):
+            trails.setdefault(context, []).append(edge)
+        return Case(
+            key=key,
+            order=state(self._orders),
+            payment=state(self._payments),
+            reservation=state(self._reservations),
+            shipment=state(self._shipments),
+            correspondence=state(self._correspondence),
+            journey=state(self._journeys),
+            announced=dict(self._announced.take(key)),
+            trails=trails,
+            entries=self._entries.take(key),
+            facts=self._facts.take(key),
+            records=self._records.take(key),
+            tasks=self._tasks.take(key),
+            letters=self._letters.take(key) + self._parked.take(key),
+            answers=len(answers),
+            unanswered=answers.count(False),
+            faults=tuple(row.fault for row in rows if row.fault),
+            is_readable=all(row.state is not None for row in rows),
+            online=self._online,
+        )
+
+
+def young_keys(snapshots: Snapshots, since: datetime) -> set[str]:
+    """Return the keys about which anything was recorded, sent or done after ``since``."""
+    keys: set[str] = set()
+    for connection in snapshots.contexts.values():
+        recent = union(
+            select(outbox.c.key).where(or_(outbox.c.created_at >= since, outbox.c.published_at >= since)),
+            select(processed_events.c.key).where(processed_events.c.processed_at >= since),
+            select(tasks.c.key).where(or_(tasks.c.created_at >= since, tasks.c.ended_at >= since)),
+        )
+        keys.update(connection.scalars(recent))
+    for connection in snapshots.providers:
+        keys.update(connection.scalars(select(provider_records.c.order_id).where(provider_records.c.at >= since)))
+    return keys
+
+
+def _announced(connection: Connection) -> Iterator[tuple[str, tuple[str, int]]]:
+    key, event_type = outbox.c.key, outbox.c.event_type
+    query = (
+        select(key, event_type, func.count())
+        .where(event_type.in_(_OWN_EVENTS))
+        .group_by(key, event_type)
+        .order_by(by(connection, key))
+    )
+    return ((row[0], (row[1], row[2])) for row in rows_of(connection, query))
+
+
+def _answers(connection: Connection) -> Iterator[tuple[str, bool]]:
+    """Yield, for each order that an idempotency key names, whether the key has its answer."""
+    table = idempotency_keys.c
+    query = (
+        select(table.order_id, table.response.is_not(None))
+        .where(table.order_id.is_not(None))
+        .order_by(by(connection, table.order_id))
+    )
+    return ((row[0], bool(row[1])) for row in rows_of(connection, query))
+
+
+def _entries(connection: Connection) -> Iterator[tuple[str, Entry]]:
+    table = payment_transactions.c
+    query = select(table.order_id, table.payment_id, table.kind, table.account, table.debit, table.credit).order_by(
+        by(connection, table.order_id), table.id
+    )
+    return ((row[0], Entry(*row[1:])) for row in rows_of(connection, query))
+
+
+def _facts(connection: Connection) -> Iterator[tuple[str, Fact]]:
+    table = business_events.c
+    query = select(table.order_id, table.event_type, table.at, table.amount).order_by(
+        by(connection, table.order_id), table.event_id
+    )
+    return ((row[0], Fact(*row[1:])) for row in rows_of(connection, query))
+
+
+def _trail(connection: Connection, context: str) -> Iterator[tuple[str, tuple[str, Edge]]]:
+    table = audit_trail.c
+    query = select(table.key, table.before, table.after, table.event_type).order_by(by(connection, table.key), table.id)
+    return ((row[0], (context, Edge(*row[1:]))) for row in rows_of(connection, query))
+
+
+def _tasks(connection: Connection, context: str, since: datetime | None) -> Iterator[tuple[str, OpenTask]]:
+    table = tasks.c
+    query = (
+        select(table.key, table.kind, table.due_at, table.claimed_by, table.claimed_until)
+        .where(table.status == OPEN)
+        .order_by(by(connection, table.key), table.task_id)
+    )
+    for key, kind, due_at, claimed_by, claimed_until in rows_of(connection, query):
+        is_claimed = since is not None and claimed_by is not None and claimed_until >= since
+        overdue = since is not None and due_at < since and not is_claimed
+        yield key, OpenTask(context, kind, overdue)
+
+
+def _letters(connection: Connection, context: str) -> Iterator[tuple[str, Letter]]:
+    table = dead_letters.c
+    query = (
+        select(table.key, table.event_type, table.cause)
+        .where(table.status == OPEN_LETTER)
+        .order_by(by(connection, table.key), table.id)
+    )
+    return ((row[0], Letter(context, row[1] or "", row[2])) for row in rows_of(connection, query))
+
+
+def _parked(connection: Connection, context: str) -> Iterator[tuple[str, Letter]]:
+    table = processed_events.c
+    query = (
+        select(table.key, table.event_type)
+        .where(table.status == PARKED)
+        .order_by(by(connection, table.key), table.event_id)
+    )
+    return ((row[0], Letter(context, row[1], PARKED)) for row in rows_of(connection, query))
+
+
+def _records(connection: Connection) -> Iterator[tuple[str, Record]]:
+    table = provider_records
+    columns = [column for column in table.columns if column.name != "detail"]
+    query = select(*columns).order_by(by(connection, table.c.order_id), *table.primary_key.columns)
+    for row in mappings_of(connection, query):
+        yield row["order_id"], Record(**row)
