@@ -97,7 +97,7 @@ async def serving(deployment: Deployment, instance: str = "order-api") -> AsyncI
     server = Server(process.app, listener)
     process.leave = server.leave
     running = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not running.done():
+    while not server.started and not running.done():  # noqa: ASYNC110 - uvicorn has a flag, no event
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

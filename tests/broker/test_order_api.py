@@ -1,4 +1,4 @@
-"""The order API with real HTTP clients, a real server and both databases. No broker is there: orders are taken anyway."""
+"""The order API with real HTTP clients, a real server and both databases. No broker is there: orders are taken in."""
 
 import asyncio
 import json
@@ -22,9 +22,11 @@ from orderflow.gateway import idempotency
 from orderflow.gateway.idempotency import Answer, Key
 from orderflow.gateway.requests import content_hash
 from orderflow.runtime.database import open_database
-from orderflow.runtime.schema import outbox
+from orderflow.runtime.migrate import migrate
+from orderflow.runtime.schema import allowed_revisions, audit_trail, outbox
 from orderflow.spec.deployment import Deployment
 from servers.postgres import Postgres
+from servers.process import free_port
 
 WALKTHROUGH = b'{"customerId":"test-1","customerName":"Test","items":[{"productId":"sku-1","quantity":1}]}'
 OTHER = WALKTHROUGH.replace(b'"quantity":1', b'"quantity":2')
@@ -76,11 +78,9 @@ def count(engine: Engine, table: object = orders) -> int:
 
 @contextmanager
 def held(engine: Engine, key: str, body: bytes = WALKTHROUGH) -> Iterator[Connection]:
-    """Another process's request holds the key's row for as long as this lasts; then it has failed, unless it commits."""
+    """Another process's request holds the key's row as long as this lasts; then it has failed, unless it commits."""
     with engine.connect() as connection, connection.begin() as transaction:
-        claimed = idempotency.claim(
-            connection, Key("anonymous", key), content_hash(body), "theirs", datetime.now(UTC)
-        )
+        claimed = idempotency.claim(connection, Key("anonymous", key), content_hash(body), "theirs", datetime.now(UTC))
         assert claimed is None
         yield connection
         if transaction.is_active:
@@ -305,3 +305,102 @@ async def up(one: Client) -> None:
         except OSError:
             await asyncio.sleep(0.05)
     raise AssertionError("the API did not start")
+
+
+async def test_on_sigterm_the_process_answers_what_it_is_at_and_ends_well(tmp_path: Path) -> None:
+    port = free_port()
+    deployed = deployment(tmp_path, f"sqlite:///{tmp_path / 'order.sqlite'}", port=port)
+    process = start(tmp_path, deployed)
+    async with client(f"http://127.0.0.1:{port}") as one:
+        await up(one)
+        somebody = sqlite3.connect(tmp_path / "order.sqlite", isolation_level=None)
+        somebody.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(one.post(WALKTHROUGH))
+        await asyncio.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        somebody.rollback()
+        somebody.close()
+        assert (await waiting).status == 200
+    output, _ = await asyncio.to_thread(process.communicate, timeout=20)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["event"] for line in lines][-1] == "stopped"
+    accepted = next(line for line in lines if line["event"] == "order accepted")
+    assert {"orderId", "correlationId", "traceId", "level", "time", "service"} <= set(accepted)
+
+
+async def test_a_port_in_use_is_one_clear_sentence(tmp_path: Path) -> None:
+    deployed = deployment(tmp_path, f"sqlite:///{tmp_path / 'order.sqlite'}")
+    async with serving(deployed) as root:
+        taken = deployment(
+            tmp_path / "other", f"sqlite:///{tmp_path / 'other.sqlite'}", port=int(root.rpartition(":")[2])
+        )
+        process = start(tmp_path, taken)
+        _, said = await asyncio.to_thread(process.communicate, timeout=30)
+    assert process.returncode == 1
+    port = root.rpartition(":")[2]
+    assert said.decode() == f"orderflow: cannot listen on port {port} of 127.0.0.1: somebody else is listening there\n"
+
+
+async def test_a_removed_revision_refuses_and_leaves(tmp_path: Path) -> None:
+    port = free_port()
+    deployed = deployment(tmp_path, f"sqlite:///{tmp_path / 'order.sqlite'}", port=port)
+    process = start(tmp_path, deployed)
+    async with client(f"http://127.0.0.1:{port}") as one:
+        await up(one)
+        assert (await one.post(WALKTHROUGH)).status == 200
+        engine = open_database(deployed.database_url("order"))
+        with engine.begin() as connection:
+            connection.execute(allowed_revisions.update().values(revision="r2"))
+        assert (await one.post(WALKTHROUGH)).status == 503
+        assert count(engine) == 1
+        engine.dispose()
+    await asyncio.to_thread(process.communicate, timeout=20)
+    assert process.returncode == 78
+
+
+async def test_the_read_api_of_another_context_is_a_process_of_its_own(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"sqlite:///{tmp_path / 'payment.sqlite'}"
+    migrate("payment", url)
+    deployed = deployment(tmp_path, f"sqlite:///{tmp_path / 'order.sqlite'}")
+    deployed = msgspec.structs.replace(
+        deployed,
+        databases={**deployed.databases, "payment": url},
+        ports={**deployed.ports, "payment-api": port},
+        read_apis={"order": deployed.read_apis["order"], "payment": f"http://127.0.0.1:{port}"},
+    )
+    process = start(tmp_path, deployed, "payment")
+    try:
+        async with client(f"http://127.0.0.1:{port}") as reader, serving(deployed) as root, client(root) as one:
+            await up(reader)
+            ready = await reader.get("/health/ready")
+            assert (ready.status, ready.json()["status"]) == (200, "ok")
+            assert (await reader.get("/payments/nope")).status == 404
+            assert b"orderflow_http_seconds_count" in (await reader.get("/metrics")).body
+            order_id = (await one.post(WALKTHROUGH)).json()["orderId"]
+            record_transition(url, str(order_id))
+            timeline = (await one.get(f"/api/orders/{order_id}/timeline")).json()
+            assert timeline["incomplete"] == []
+            entries = msgspec.convert(timeline["entries"], list[dict[str, object]])
+            assert {str(entry["context"]) for entry in entries} == {"order", "payment"}
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.communicate, timeout=20)
+            assert process.returncode == 0
+            other_id = (await one.post(WALKTHROUGH)).json()["orderId"]
+            timeline = (await one.get(f"/api/orders/{other_id}/timeline")).json()
+            assert timeline["incomplete"] == ["payment"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def record_transition(url: str, order_id: str) -> None:
+    now = datetime.now(UTC)
+    row: dict[str, object] = {"event_id": "e-1", "event_type": "OrderPaymentRequested", "before": "", "step": ""}
+    row |= {"after": "REQUESTED", "attempt": 1, "detail": "", "correlation_id": order_id, "recorded_at": now}
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(audit_trail.insert().values(key=order_id, occurred_at=now, **row))
+    engine.dispose()

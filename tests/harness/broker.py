@@ -58,15 +58,11 @@ def read_all(address: str, topic: str) -> list[Sent]:
     """Return every record that the topic holds now."""
 
     async def run() -> list[Sent]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
+        # Without a group every partition of the topic is assigned, from its beginning.
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            await consumer.topics()
-            numbers = consumer.partitions_for_topic(topic) or set()
-            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(sorted(consumer.assignment()))
             found: list[Sent] = []
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=500)).values():

@@ -49,6 +49,9 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 # A group's first member does not wait for others.
 group.initial.rebalance.delay.ms=0
+# A broker that was killed is let in again when its session has timed out: after 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # 128 MB by default, a quarter of the heap.
 log.cleaner.dedupe.buffer.size=8388608
 """

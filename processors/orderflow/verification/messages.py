@@ -63,13 +63,10 @@ def check(
 ) -> None:
     """Hold all outboxes against all inboxes; what is younger than ``since`` is left alone."""
     takers = takers_of(contexts)
-    rows = merged(
-        [
-            *(_sent(connection, name, since) for name, connection in connections.items()),
-            *(_received(connection, name, since) for name, connection in connections.items()),
-        ]
-    )
-    for event_id, group in groupby(rows, itemgetter(0)):
+    sources: list[Iterator[tuple[str, Sent | Received]]] = [
+        read(connection, name, since) for name, connection in connections.items() for read in (_sent, _received)
+    ]
+    for event_id, group in groupby(merged(sources), itemgetter(0)):
         sent: list[Sent] = []
         received: list[Received] = []
         for _, row in group:
