@@ -5,6 +5,8 @@ Each command imports what it needs when it runs: ``orderflow status`` has no bus
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,18 @@ def main() -> None:
     """Order-to-delivery sagas as stream processors over Kafka."""
 
 
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what is known to go wrong into one sentence and exit status 1."""
+    from orderflow.local.errors import LocalError  # noqa: PLC0415
+    from orderflow.spec.errors import SpecError  # noqa: PLC0415
+
+    try:
+        yield
+    except (LocalError, SpecError) as error:
+        raise Failure(str(error)) from None
+
+
 def _deployment(path: Path | None, folder: Path = DATA_DIR) -> "Deployment":
     from orderflow.spec.deployment import DEPLOYMENT_VARIABLE, read_deployment  # noqa: PLC0415
     from orderflow.spec.errors import SpecError  # noqa: PLC0415
@@ -117,6 +131,59 @@ def api(context: str, deployment: Path | None, instance: str | None) -> None:
         from orderflow.gateway.serve import serve_read_api  # noqa: PLC0415
 
         serve_read_api(settled, context, name)
+
+
+@main.command()
+@click.option(
+    "-f",
+    "--file",
+    "manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("manifests/quickstart.yaml"),
+    show_default=True,
+    help="The OrderFlow resource.",
+)
+@data_dir
+@click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")
+def up(manifest: Path, data_dir: Path, detach: bool) -> None:
+    """Bring a whole system up on this machine: broker, databases, all processes. Ctrl-C stops it."""
+    from orderflow.local.up import up as bring_up  # noqa: PLC0415
+
+    with _one_sentence():
+        bring_up(manifest, data_dir, detach=detach)
+
+
+@main.command()
+@data_dir
+@as_json
+def status(data_dir: Path, as_json: bool) -> None:
+    """Show every process of the system; exit status 1 unless all are ready."""
+    from orderflow.local.up import status as status_of  # noqa: PLC0415
+
+    with _one_sentence():
+        found = status_of(data_dir)
+    if as_json:
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.encode(found))
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        from orderflow.local.board import board  # noqa: PLC0415
+
+        Console().print(board(found, ()))
+    sys.exit(0 if found.ready else 1)
+
+
+@main.command()
+@data_dir
+def down(data_dir: Path) -> None:
+    """Stop the system in the data directory and wait for its end."""
+    from orderflow.local.up import down as bring_down  # noqa: PLC0415
+
+    with _one_sentence():
+        stopped = bring_down(data_dir)
+    click.echo("stopped" if stopped else "nothing was running")
 
 
 @main.command()

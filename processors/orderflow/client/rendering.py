@@ -9,7 +9,7 @@ from orderflow.client.figures import Quantiles, Report
 ORDER_COLUMNS = ("ORDER", "STATUS", "FLOW", "CUSTOMER", "TOTAL", "CREATED")
 ENTRY_COLUMNS = ("TIME", "CONTEXT", "TRANSITION", "CAUSE", "ATTEMPT")
 
-_WIDTHS = (24, 12, 26, 24)
+_WIDTHS = (24, 12, 28, 26)
 """Of a transition's columns where the others are not known yet; enough for all that there are."""
 
 

@@ -102,6 +102,7 @@ class Supervisor:
             await self._take_down()
             self._keeper.close()
             await asyncio.gather(keeping, *beside, return_exceptions=True)
+            self._failed.cancel()
             self._running = self._up = False
             self._publish()
 
