@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Table, event, select
+from sqlalchemy import Engine, PoolProxiedConnection, Table, event, select
 
 from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
@@ -50,12 +50,11 @@ def make_database(file: Path) -> None:
     engine.dispose()
 
 
-async def until(condition: Callable[[], Any], what: str = "the condition holds") -> None:
+async def until(condition: Callable[[], Any]) -> None:
     """Return as soon as ``condition`` holds."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
             await asyncio.sleep(0.001)
-    assert condition(), what
 
 
 class Faults:
@@ -83,11 +82,11 @@ class Faults:
         if self.on(statement):
             raise gone()
 
-    def _do_commit(self, connection: Any) -> None:
+    def _do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
         failing, self.on_commit = self.on_commit, None
         if failing == "before":
             raise gone()
-        self._commit(connection)
+        self._commit(dbapi_connection)
         if failing == "after":
             raise gone()
 

@@ -19,7 +19,7 @@ from orderflow.gateway.late_broker import LateBroker
 from orderflow.gateway.orders import order_api
 from orderflow.gateway.queries import CONTEXT, OrderQueries
 from orderflow.gateway.redis_cache import RedisCache
-from orderflow.gateway.store import Store, StoreUnavailable, bound_waits
+from orderflow.gateway.store import Store, StoreUnavailable
 from orderflow.gateway.upstreams import Upstreams
 from orderflow.runtime.clock import Clock, SystemClock
 from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
@@ -59,7 +59,6 @@ class OrderProcess:
         self._instance = instance
         self._clock = clock or SystemClock()
         engine = open_database(deployment.database_url(CONTEXT), spec.database.durability)
-        bound_waits(engine)
         self._store = Store(engine)
         self._sampling = Sampling()
         self._sql = SqlThread(instance)

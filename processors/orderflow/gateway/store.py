@@ -50,25 +50,6 @@ class Locked(Exception):  # noqa: N818 - names a state of a row
     """
 
 
-def bound_waits(engine: Engine) -> None:
-    """Let no statement of ``engine`` wait for a lock longer than :data:`LOCK_PATIENCE`."""
-    milliseconds = int(LOCK_PATIENCE * 1000)
-    setting = {
-        "sqlite": f"PRAGMA busy_timeout = {milliseconds}",
-        "postgresql": f"SET lock_timeout = {milliseconds}",
-    }[engine.dialect.name]
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(setting)
-        cursor.close()
-        # PostgreSQL forgets what was set in a transaction that is rolled back.
-        connection.commit()
-
-    engine.dispose()  # connections that were opened before
-
-
 def is_locked(error: BaseException) -> bool:
     """Tell whether a statement gave up waiting for somebody else's lock."""
     orig = getattr(error, "orig", None)
@@ -86,9 +67,11 @@ class Store:
 
     def __init__(self, engine: Engine, *, writers: int = 4, readers: int = 2) -> None:
         self.engine = engine
-        single = engine.dialect.name == "sqlite"
-        self._writers = ThreadPoolExecutor(1 if single else writers, "write")
+        self._is_file = engine.dialect.name == "sqlite"
+        self._writers = ThreadPoolExecutor(1 if self._is_file else writers, "write")
         self._readers = ThreadPoolExecutor(readers, "read")
+        if not self._is_file:
+            _bound_lock_waits(engine)
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
         """Return what ``work`` returns, done in one transaction; it is told how often it was tried before.
@@ -108,7 +91,8 @@ class Store:
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1))
             try:
-                return await self._run(self._writers, partial(self._transact, work, attempt))
+                deadline = time.monotonic() + LOCK_PATIENCE
+                return await self._run(self._writers, partial(self._transact, work, attempt, deadline))
             except Locked as error:
                 if not wait_for_locks:
                     raise
@@ -144,8 +128,10 @@ class Store:
 
         return await asyncio.get_running_loop().run_in_executor(threads, start)
 
-    def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
+    def _transact(self, work: Callable[[Connection, int], T], attempt: int, deadline: float) -> T:
         with self.engine.connect() as connection:
+            if self._is_file:
+                self._wait_until(connection, deadline)
             try:
                 transaction = connection.begin()
             except DBAPIError as error:
@@ -154,6 +140,14 @@ class Store:
                 raise
             with transaction:
                 return work(connection, attempt)
+
+    @staticmethod
+    def _wait_until(connection: Connection, deadline: float) -> None:
+        """Let SQLite wait for its lock until ``deadline``: who has queued behind others that waited has waited too."""
+        milliseconds = max(0, int((deadline - time.monotonic()) * 1000))
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
     def _look(self, work: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:
@@ -164,6 +158,19 @@ class Store:
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
         self.engine.dispose()
+
+
+def _bound_lock_waits(engine: Engine) -> None:
+    """Let no statement on PostgreSQL wait for a lock longer than :data:`LOCK_PATIENCE`."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET lock_timeout = {int(LOCK_PATIENCE * 1000)}")
+        cursor.close()
+        connection.commit()  # what was set in a transaction that is rolled back is forgotten
+
+    engine.dispose()  # connections that were opened before
 
 
 def is_transient(error: BaseException) -> bool:

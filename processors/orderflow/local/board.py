@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -40,8 +41,10 @@ class PlainLines:
 
     def say(self, line: str) -> None:
         """Print the line with its time."""
-        self._write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
-        sys.stdout.flush()
+        # A full disk or a reader that has gone is no reason to stop.
+        with suppress(OSError):
+            self._write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
+            sys.stdout.flush()
 
     def show(self, status: Status) -> None:
         """Print nothing: what matters of it has been said."""

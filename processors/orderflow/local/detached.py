@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -45,7 +46,6 @@ def start_detached(request: Request, say: Callable[[str], None]) -> None:
     log = Folder(Path(request.data_dir).absolute()).log("supervisor")
     ours, theirs = os.pipe()
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             process = subprocess.Popen(  # noqa: S603 - our own
                 [sys.executable, "-m", __name__, str(theirs), msgspec.json.encode(request).decode()],
@@ -59,17 +59,36 @@ def start_detached(request: Request, say: Callable[[str], None]) -> None:
         raise LocalError(f"nothing can be written to {request.data_dir}: {error.strerror or error}") from error
     finally:
         os.close(theirs)
-    with os.fdopen(ours, "rb") as words:
-        for line in words:
-            word = msgspec.json.decode(line, type=_Word)
-            if word.ready:
-                return
-            if word.error:
-                process.wait()
-                raise LocalError(word.error)
-            say(word.line)
-    process.wait()
-    raise LocalError(f"the supervisor has ended: {last_line_of(log)}")
+    try:
+        with os.fdopen(ours, "rb") as words:
+            _listen(words, say)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    except LocalError:
+        process.wait()
+        raise
+    except EOFError:
+        process.wait()
+        raise LocalError(f"the supervisor has ended: {last_line_of(log)}") from None
+
+
+def _listen(words: IO[bytes], say: Callable[[str], None]) -> None:
+    """Pass on what is said until everything is ready.
+
+    Raises:
+        LocalError: it has failed, and says why.
+        EOFError: it has ended without a word.
+    """
+    for line in words:
+        word = msgspec.json.decode(line, type=_Word)
+        if word.error:
+            raise LocalError(word.error)
+        if word.ready:
+            return
+        say(word.line)
+    raise EOFError
 
 
 class _Pipe(PlainLines):
@@ -121,8 +140,8 @@ def main(arguments: Sequence[str]) -> int:
             reporter=pipe,
         )
     except (LocalError, SpecError) as error:
-        PlainLines().say(str(error))
         pipe.send(_Word(error=str(error)))
+        PlainLines().say(str(error))
         return 1
     return 0
 

@@ -126,9 +126,11 @@ class Supervisor:
 
     async def _start_broker(self) -> None:
         broker = self._system.broker
-        if broker is not None:
-            await asyncio.to_thread(broker.prepare)
-            self._start([broker_process(broker)])
+        if broker is None:
+            self._reporter.say(f"waiting for the broker at {self._system.deployment.broker}")
+            return
+        await asyncio.to_thread(broker.prepare)
+        self._start([broker_process(broker)])
 
     def _start(self, processes: Sequence[Process]) -> None:
         for process in processes:

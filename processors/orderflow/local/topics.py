@@ -6,7 +6,7 @@ and its later ones overtake its earlier. So a topic that exists with another num
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,7 +33,6 @@ async def create_topics(
     partitions: int,
     replication_factor: int,
     compacted: Sequence[str] = (),
-    still_there: Callable[[], None] = lambda: None,
     patience: float = PATIENCE,
 ) -> None:
     """Wait for the broker and create every topic that is not there yet; return when all can be written and read.
@@ -41,7 +40,6 @@ async def create_topics(
     Args:
         address: ``host:port`` of one or more brokers, with commas between.
         compacted: topics besides that keep the newest record of each key (tables' changelogs); without the prefix.
-        still_there: raises if there is nothing to wait for any more.
 
     Raises:
         LocalError: no broker answers, it refuses, or a topic has another number of partitions.
@@ -49,13 +47,13 @@ async def create_topics(
     configurations: dict[str, dict[str, str]] = {name: {} for name in topic_names(prefix)}
     configurations |= {f"{prefix}{name}": {"cleanup.policy": "compact"} for name in compacted}
     deadline = time.monotonic() + patience
-    client = await _connected(address, still_there, deadline)
+    client = await _connected(address, deadline)
     try:
         missing = configurations.keys() - await _partitions(client, configurations)
         await _create(client, {name: configurations[name] for name in missing}, partitions, replication_factor)
-        await _led(client, configurations, still_there, deadline)
+        await _led(client, configurations, deadline)
         refuse_other_counts(await _partitions(client, configurations), partitions)
-        await _coordinated(client, still_there, deadline)
+        await _coordinated(client, deadline)
     except KafkaError as error:
         raise LocalError(f"the broker at {address} does not create the topics: {_reason(error)}") from error
     finally:
@@ -74,16 +72,15 @@ def refuse_other_counts(found: Mapping[str, int], partitions: int) -> None:
             raise LocalError(f"{reason}: it cannot be changed once there are topics")
 
 
-async def _connected(address: str, still_there: Callable[[], None], deadline: float) -> AIOKafkaAdminClient:
+async def _connected(address: str, deadline: float) -> AIOKafkaAdminClient:
     while True:
-        still_there()
         client = AIOKafkaAdminClient(bootstrap_servers=address.split(","), client_id="orderflow-topics")
         try:
             await client.start()
         except (KafkaError, OSError) as error:
             await client.close()
             if time.monotonic() > deadline:
-                raise LocalError(f"no broker answers at {address}: {_reason(error)}") from error
+                raise LocalError(f"no broker answers at {address}") from error
             await asyncio.sleep(_PAUSE)
         else:
             return client
@@ -111,12 +108,9 @@ async def _partitions(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict
     return {topic["topic"]: len(topic["partitions"]) for topic in topics if not topic["error_code"]}
 
 
-async def _led(
-    client: AIOKafkaAdminClient, names: Iterable[str], still_there: Callable[[], None], deadline: float
-) -> None:
+async def _led(client: AIOKafkaAdminClient, names: Iterable[str], deadline: float) -> None:
     """Wait until every partition has a leader: until then what is written to it is refused."""
     while True:
-        still_there()
         topics = await _described(client, names)
         unled = [topic["topic"] for topic in topics if topic["error_code"] or not _has_leaders(topic)]
         if not unled:
@@ -135,10 +129,9 @@ async def _described(client: AIOKafkaAdminClient, names: Iterable[str]) -> list[
     return described
 
 
-async def _coordinated(client: AIOKafkaAdminClient, still_there: Callable[[], None], deadline: float) -> None:
+async def _coordinated(client: AIOKafkaAdminClient, deadline: float) -> None:
     """Have the broker create its own topic for groups now, or each group's first member would wait for it."""
     while time.monotonic() < deadline:
-        still_there()
         with suppress(KafkaError):
             await client.find_coordinator("orderflow")
             return

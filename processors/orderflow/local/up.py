@@ -59,13 +59,14 @@ def up(
     resource = read_resource(manifest)
     told = reporter or reporter_for_terminal()
     cache = (cache or default_cache()).absolute()
+    folder = Folder(data_dir.absolute())
     try:
+        _make(folder)
         if detach:
-            start_detached(
-                Request(manifest=str(manifest), data_dir=str(data_dir), cache=str(cache), program=program), told.say
-            )
+            request = Request(manifest=str(manifest), data_dir=str(folder.root), cache=str(cache), program=program)
+            start_detached(request, told.say)
         else:
-            _up(resource, Folder(data_dir.absolute()), program, cache, told)
+            _up(resource, folder, program, cache, told)
     finally:
         told.close()
 
@@ -115,7 +116,6 @@ def default_cache() -> Path:
 
 
 def _up(resource: OrderFlow, folder: Folder, program: Program, cache: Path, told: Reporter) -> None:
-    _make(folder)
     supervising, processes = Lock(folder.supervisor_lock), Lock(folder.processes_lock)
     try:
         _take(supervising, processes, folder)

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orderflow.contracts.decision import Refused
 from orderflow.gateway import store as module
-from orderflow.gateway.store import RETRIES, Locked, Store, StoreUnavailable, bound_waits
+from orderflow.gateway.store import RETRIES, Locked, Store, StoreUnavailable
 from orderflow.runtime.database import open_database
 from orderflow.runtime.rows import StaleState
 from orderflow.runtime.schema import allowed_revisions as table
@@ -108,21 +109,35 @@ async def test_a_fault_of_the_code_is_not_tried_again(store: Store) -> None:
     assert attempts == [0]
 
 
-async def test_a_database_that_somebody_holds_is_unavailable_after_bounded_waits(engine: Engine) -> None:
-    bound_waits(engine)
-    store = Store(engine)
+async def test_a_database_that_somebody_holds_is_unavailable_after_bounded_waits(store: Store, engine: Engine) -> None:
     with locked(engine), pytest.raises(StoreUnavailable):
         await store.write(lambda c, _: add(c, "a"))
     await store.write(lambda c, _: add(c, "a"))
-    store.close()
 
 
-async def test_who_does_not_wait_for_locks_is_told_that_it_is_locked(engine: Engine) -> None:
-    bound_waits(engine)
-    store = Store(engine)
+async def test_who_does_not_wait_for_locks_is_told_that_it_is_locked(store: Store, engine: Engine) -> None:
     with locked(engine), pytest.raises(Locked):
         await store.write(lambda c, _: add(c, "a"), wait_for_locks=False)
-    store.close()
+
+
+async def test_who_queues_behind_others_that_wait_for_the_lock_waits_no_longer_than_they(
+    store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_PATIENCE", 0.2)
+    began = time.monotonic()
+    with locked(engine):
+        ends = await asyncio.gather(
+            *(store.write(lambda c, _: add(c, "a"), wait_for_locks=False) for _ in range(10)), return_exceptions=True
+        )
+    assert all(isinstance(end, Locked) for end in ends)
+    assert time.monotonic() - began < 1.0
+
+
+async def test_who_has_queued_for_long_still_writes_where_nobody_holds_the_database(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_PATIENCE", -1.0)
+    await store.write(lambda c, _: add(c, "a"), wait_for_locks=False)
 
 
 async def test_reading_goes_on_while_somebody_writes(store: Store, engine: Engine) -> None:
