@@ -112,6 +112,7 @@ class System:
     """All contexts on SQLite files in ``folder``, with providers that keep their record there."""
 
     def __init__(self, folder: Path, simulation: Simulation = WELL, flows: FlowBook | None = None) -> None:
+        self.folder = folder
         self.clock = FakeClock()
         self.contexts = all_contexts(flows)
         self.databases = open_databases(folder, self.contexts)

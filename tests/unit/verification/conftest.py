@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from harness.ground import Ground
 from harness.pump import System
 from harness.story import LAMP, live_through_everything

@@ -22,9 +22,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total: Decimal
     created_at: datetime
     updated_at: datetime
-    # The contracts' own default: msgspec leaves out what *is* the default, and so the tenant that goes from here into a
-    # message is left out there, or not, whether or not this state has been stored in between.
-    tenant: str = "default"
+    tenant: str
     recipient: Recipient | None = None
     fulfillment: FulfillmentDetails = msgspec.field(default_factory=FulfillmentDetails)
 
