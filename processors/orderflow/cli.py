@@ -197,6 +197,24 @@ def migrate(deployment: Path | None) -> None:
 
 
 @main.command()
+@deployment
+@data_dir
+@click.option("--online", is_flag=True, help="The system is running: leave alone what is younger than the grace.")
+@click.option("--grace", type=click.FloatRange(min=0), help="Seconds; with --online.  [default: 60]")
+@as_json
+def verify(deployment: Path | None, data_dir: Path, online: bool, grace: float | None, as_json: bool) -> None:
+    """Check every promise over the databases and the providers' records; exit status 1 if one is broken."""
+    import msgspec  # noqa: PLC0415
+
+    from orderflow.verification import render  # noqa: PLC0415
+    from orderflow.verification.deployed import verify_deployment  # noqa: PLC0415
+
+    report = verify_deployment(_deployment(deployment, data_dir), online=online, grace=grace)
+    click.echo(msgspec.json.encode(report) if as_json else render(report))
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
 @click.option("--write", type=click.Path(path_type=Path, file_okay=False), help="Write schemas and document there.")
 def contracts(write: Path | None) -> None:
     """Print the AsyncAPI document of all messages."""

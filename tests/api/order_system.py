@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from api.asgi import Answered, ask
 from orderflow.contexts.order import order_context
@@ -90,10 +90,10 @@ class OrderSystem:
     The database has the tables already; revision ``r1`` is allowed and the catalogue has one lamp for 19.99.
     """
 
-    def __init__(self, engine: Engine, time: Time, cache: Cache | None = None) -> None:
-        self.engine = engine
+    def __init__(self, url: str, time: Time, cache: Cache | None = None) -> None:
         self.time = time
-        self.store = Store(engine)
+        self.store = Store(url)
+        self.engine = self.store.engine
         self.cache: Cache = cache or MemoryCache(time.monotonic)
         self.published = Published()
         self.others = Others()

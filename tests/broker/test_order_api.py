@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -268,6 +268,18 @@ async def test_postgresql_away_is_a_503_that_the_key_does_not_remember(
         again = await one.post(WALKTHROUGH, Idempotency_Key="key")
         assert again.status == 200
         assert (await one.post(WALKTHROUGH, Idempotency_Key="key")).body == again.body
+
+
+async def test_an_expired_key_is_taken_over_and_one_that_lasts_is_not(engine: Engine, deployed: Deployment) -> None:
+    key, began = Key("anonymous", "key"), datetime(2026, 1, 1, tzinfo=UTC)
+    with engine.begin() as connection:
+        assert idempotency.claim(connection, key, "hash", "o-1", began) is None
+        idempotency.remember(connection, key, Answer("o-1", 200, b"first", {}))
+    with engine.begin() as connection:
+        almost = began + idempotency.LIFETIME - timedelta(microseconds=1)
+        assert idempotency.claim(connection, key, "hash", "o-2", almost) == Answer("o-1", 200, b"first", {})
+    with engine.begin() as connection:
+        assert idempotency.claim(connection, key, "other", "o-3", began + idempotency.LIFETIME) is None
 
 
 async def test_expired_keys_go_in_spite_of_one_that_somebody_is_at_work_on(

@@ -37,7 +37,8 @@ class MemoryBroker:
         refused: keys whose messages it does not take.
         unacknowledged: keys whose messages it takes without saying so.
         held: per key, what its messages wait for before they are taken.
-        published: what was taken from outboxes, in order.
+        attempted: event ids of what it was to take from outboxes, in order.
+        published: what it took of that.
     """
 
     def __init__(self, partitions: int = 1) -> None:
@@ -47,6 +48,7 @@ class MemoryBroker:
         self.refused: set[str] = set()
         self.unacknowledged: set[str] = set()
         self.held: dict[str, asyncio.Event] = {}
+        self.attempted: list[str] = []
         self.published: list[OutboxRow] = []
         self.asked_for_ends = 0
         self._logs: dict[Partition, list[Record]] = {}
@@ -101,6 +103,7 @@ class MemoryBroker:
 
     async def publish(self, rows: Sequence[OutboxRow]) -> None:
         for row in rows:
+            self.attempted.append(row.event_id)
             if row.key in self.held:
                 await self.held[row.key].wait()
             if self.breaks_with is not None:

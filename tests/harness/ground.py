@@ -8,10 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from harness.pump import all_contexts, open_databases, open_store
+from harness.pump import PROVIDERS, all_contexts, files_in, open_databases, open_store
 from orderflow.verification import Report, verify
-
-PROVIDERS = "providers"
 
 
 class Ground:
@@ -25,9 +23,9 @@ class Ground:
         self.now = now
         self.folder = Path(shutil.copytree(pristine, folder))
         self.contexts = all_contexts()
-        self.databases: dict[str, Engine] = open_databases(folder, self.contexts)
-        self.store = open_store(folder)
-        self._pristine = pristine
+        self.databases: dict[str, Engine] = open_databases(files_in(folder), self.contexts)
+        self.store = open_store(files_in(folder))
+        self.pristine = pristine
         self._touched: set[str] = set()
 
     def spoil(self, database: str, statement: str) -> int:
@@ -52,7 +50,7 @@ class Ground:
         """Bring back what was touched."""
         for name in self._touched:
             self._forget(name)
-            shutil.copy(self._pristine / self.file(name).name, self.folder)
+            shutil.copy(self.pristine / self.file(name).name, self.folder)
         self._touched.clear()
 
     def file(self, database: str) -> Path:

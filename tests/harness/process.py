@@ -217,6 +217,12 @@ class Process:
             self._running = asyncio.create_task(self.processor.run())
         return self._running
 
+    async def settled_down(self) -> None:
+        """Wait until nothing is known to be away."""
+        # One step for the processor to find out.
+        await asyncio.sleep(0)
+        await until(lambda: not self.processor.away)
+
     # Putting out
 
     async def publish(self) -> None:
@@ -224,10 +230,14 @@ class Process:
         await self.outgoing.start()
         await until(lambda: not self.outgoing.in_hand)
 
-    async def settle(self) -> None:
-        """Wait until a task has come to an end, and record it."""
-        async with asyncio.timeout(PATIENCE):
-            await self.tasks.settle_when_any()
+    async def settle(self, number: int = 1) -> None:
+        """Wait until exactly so many tasks have come to an end or been given back, and record it."""
+        await self.answered(number)
+        assert await self.tasks.settle_once() == number
+
+    async def answered(self, number: int) -> None:
+        """Wait until exactly so many tasks have come to an end or been given back, none of which is recorded."""
+        await until(lambda: len(self.tasks._settled) == number)
 
     # Looking
 
@@ -287,6 +297,11 @@ class Site:
         process = Process(self, owner, context, revision)
         self._processes.append(process)
         return process
+
+    @property
+    def lives(self) -> int:
+        """How many processes there have been."""
+        return len(self._processes)
 
     async def joined(self, owner: str = "inventory-0/a", *, context: Context[Any] = TALLY) -> Process:
         """Return a new process that has all partitions."""

@@ -5,7 +5,7 @@ Nothing runs by itself. :meth:`System.settle` publishes, delivers and calls unti
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -81,18 +81,25 @@ def all_contexts(flows: FlowBook | None = None) -> dict[str, Context[Any]]:
     return {context.name: context for context in contexts}
 
 
-def open_databases(folder: Path, contexts: Iterable[str]) -> dict[str, Engine]:
-    """The databases of a system whose files are in ``folder``."""
-    return {name: open_database(f"sqlite:///{folder / name}.sqlite") for name in contexts}
+Addresses = Callable[[str], str]
+"""The URL of each context's database by the context's name, and under :data:`PROVIDERS` of the providers' record."""
+
+PROVIDERS = "providers"
 
 
-def open_store(folder: Path) -> Engine:
+def files_in(folder: Path) -> Addresses:
+    """A SQLite file for each."""
+    return lambda name: f"sqlite:///{folder / name}.sqlite"
+
+
+def open_databases(addresses: Addresses, contexts: Iterable[str]) -> dict[str, Engine]:
+    """The databases of a system."""
+    return {name: open_database(addresses(name)) for name in contexts}
+
+
+def open_store(addresses: Addresses) -> Engine:
     """The providers' record of that system."""
-    return open_database(_store_url(folder))
-
-
-def _store_url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'providers'}.sqlite"
+    return open_database(addresses(PROVIDERS))
 
 
 class _Broker:
@@ -109,17 +116,17 @@ class _Broker:
 
 
 class System:
-    """All contexts on SQLite files in ``folder``, with providers that keep their record there."""
+    """All contexts, with providers that are well unless told otherwise."""
 
-    def __init__(self, folder: Path, simulation: Simulation = WELL, flows: FlowBook | None = None) -> None:
-        self.folder = folder
+    def __init__(self, addresses: Addresses, simulation: Simulation = WELL, flows: FlowBook | None = None) -> None:
+        self.addresses = addresses
         self.clock = FakeClock()
         self.contexts = all_contexts(flows)
-        self.databases = open_databases(folder, self.contexts)
+        self.databases = open_databases(addresses, self.contexts)
         self.broker = _Broker()
         self._loop = asyncio.Runner()
         world = World(random=Random(7), sleep=_no_time, now=self.clock.now)
-        self._providers = simulated_providers(simulation, _store_url(folder), world)
+        self._providers = simulated_providers(simulation, addresses(PROVIDERS), world)
         self._units: dict[str, UnitOfWork] = {}
         self._positions: dict[str, dict[Partition, int]] = {}
         for name, context in self.contexts.items():

@@ -91,7 +91,8 @@ class Taking:
         if before is not None:
             return before, None
         applied = self.decides.apply(connection, self.command, self.traceparent)
-        answer = self._answer(connection)
+        order = applied.decision.state
+        answer = self._answer(reads.view_of(order) if order is not None else None)
         if self.claim is not None:
             idempotency.remember(connection, self.claim.key, answer)
         return answer, applied
@@ -100,10 +101,11 @@ class Taking:
         if self.claim is not None:
             now, order_id = self.command.requested_at, self.command.order_id
             return idempotency.claim(connection, self.claim.key, self.claim.request_hash, order_id, now)
-        return self._answer(connection) if attempt and _is_recorded(connection, self.command) else None
+        if attempt and _is_recorded(connection, self.command):
+            return self._answer(reads.order(connection, self.command.order_id))
+        return None
 
-    def _answer(self, connection: Connection) -> Answer:
-        view = reads.order(connection, self.command.order_id)
+    def _answer(self, view: reads.OrderView | None) -> Answer:
         return Answer(self.command.order_id, self.status, msgspec.json.encode(view), self.headers)
 
 

@@ -6,16 +6,17 @@ under the key waits for the first one's transaction.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningInsert
 
 from orderflow.contexts.order.tables import idempotency_keys
 from orderflow.gateway.problems import Problem
@@ -52,27 +53,16 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
         Problem: 422 where the key was used for another request.
         Locked: another transaction holds the key, and has for as long as a request waits.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(idempotency_keys).values(
-        principal=key.principal,
-        key=key.text,
-        request_hash=request_hash,
-        status_code=None,
-        response=None,
-        headers=None,
-        order_id=order_id,
-        created_at=now,
-        expires_at=now + LIFETIME,
-    )
-    taken_over = {
-        name: insert.excluded[name]
-        for name in ("request_hash", "status_code", "response", "headers", "order_id", "created_at", "expires_at")
+    values = {
+        "principal": key.principal,
+        "key": key.text,
+        "request_hash": request_hash,
+        "order_id": order_id,
+        "created_at": now,
+        "expires_at": now + LIFETIME,
     }
-    statement = insert.on_conflict_do_update(
-        index_elements=["principal", "key"], set_=taken_over, where=idempotency_keys.c.expires_at <= now
-    ).returning(idempotency_keys.c.key)
     try:
-        claimed = connection.execute(statement).first()
+        claimed = connection.execute(_CLAIM[connection.dialect.name], values).first()
     except DBAPIError as error:
         if is_locked(error):
             raise Locked("another request holds the key") from error
@@ -80,13 +70,19 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
     return None if claimed else _answered(connection, key, request_hash)
 
 
+def _claiming(insert: postgresql.Insert | sqlite.Insert) -> ReturningInsert[str]:
+    """Return the statement that inserts a key, or takes an expired one over, and returns it only then."""
+    fresh = insert.values(status_code=None, response=None, headers=None)
+    columns = ("request_hash", "status_code", "response", "headers", "order_id", "created_at", "expires_at")
+    return fresh.on_conflict_do_update(
+        index_elements=["principal", "key"],
+        set_={name: fresh.excluded[name] for name in columns},
+        where=idempotency_keys.c.expires_at <= fresh.excluded.created_at,
+    ).returning(idempotency_keys.c.key)
+
+
 def _answered(connection: Connection, key: Key, request_hash: str) -> Answer:
-    table = idempotency_keys.c
-    row = connection.execute(
-        select(table.request_hash, table.order_id, table.status_code, table.response, table.headers).where(
-            table.principal == key.principal, table.key == key.text
-        )
-    ).one()
+    row = connection.execute(_ANSWERED, {"of_principal": key.principal, "of_key": key.text}).one()
     if row.request_hash != request_hash:
         raise Problem(
             422,
@@ -100,12 +96,35 @@ def _answered(connection: Connection, key: Key, request_hash: str) -> Answer:
 
 def remember(connection: Connection, key: Key, answer: Answer) -> None:
     """Keep ``answer`` under the key that this transaction has claimed."""
-    table = idempotency_keys.c
-    connection.execute(
-        idempotency_keys.update()
-        .where(table.principal == key.principal, table.key == key.text)
-        .values(status_code=answer.status, response=answer.body, headers=msgspec.json.encode(answer.headers).decode())
-    )
+    kept = {
+        "status_code": answer.status,
+        "response": answer.body,
+        "headers": msgspec.json.encode(answer.headers).decode(),
+    }
+    connection.execute(_REMEMBER, {"of_principal": key.principal, "of_key": key.text, **kept})
+
+
+# Made once: making a statement takes longer than executing it.
+_CLAIM: Mapping[str, ReturningInsert[str]] = {
+    "sqlite": _claiming(sqlite.insert(idempotency_keys)),
+    "postgresql": _claiming(postgresql.insert(idempotency_keys)),
+}
+_AT_KEY = (
+    idempotency_keys.c.principal == bindparam("of_principal"),
+    idempotency_keys.c.key == bindparam("of_key"),
+)
+_ANSWERED = select(
+    idempotency_keys.c.request_hash,
+    idempotency_keys.c.order_id,
+    idempotency_keys.c.status_code,
+    idempotency_keys.c.response,
+    idempotency_keys.c.headers,
+).where(*_AT_KEY)
+_REMEMBER = (
+    idempotency_keys.update()
+    .where(*_AT_KEY)
+    .values(status_code=bindparam("status_code"), response=bindparam("response"), headers=bindparam("headers"))
+)
 
 
 def forget_expired(connection: Connection, now: datetime) -> int:

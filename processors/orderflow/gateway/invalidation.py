@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 
 from orderflow.contracts.events import ProductChanged
 from orderflow.contracts.topics import INVENTORY_EVENTS, ORDER_EVENTS
@@ -99,8 +98,9 @@ class Invalidation:
         while True:
             try:
                 await self._follow()
-            except (KafkaError, OSError) as error:
-                log.warning("invalidation waits for the broker", error=type(error).__name__)
+            except Exception as error:
+                # Mostly the broker is away; whatever it is, entries only live longer for it.
+                log.warning("invalidation begins again", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_AFTER)
 
     async def _follow(self) -> None:

@@ -22,7 +22,7 @@ from orderflow.gateway.redis_cache import RedisCache
 from orderflow.gateway.store import Store, StoreUnavailable
 from orderflow.gateway.upstreams import Upstreams
 from orderflow.runtime.clock import Clock, SystemClock
-from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
+from orderflow.runtime.database import is_infrastructure_failure, reading
 from orderflow.runtime.direct import Direct
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.outgoing import Outgoing
@@ -58,12 +58,11 @@ class OrderProcess:
         self._deployment = deployment
         self._instance = instance
         self._clock = clock or SystemClock()
-        engine = open_database(deployment.database_url(CONTEXT), spec.database.durability)
-        self._store = Store(engine)
+        self._store = Store(deployment.database_url(CONTEXT), spec.database.durability)
         self._sampling = Sampling()
         self._sql = SqlThread(instance)
         self._broker = LateBroker(KafkaBroker(deployment.broker, deployment.topic_prefix, instance))
-        self._outgoing = Outgoing(self._broker, engine, self._sql, self._clock)
+        self._outgoing = Outgoing(self._broker, self._store.engine, self._sql, self._clock)
         self._cache: Cache = RedisCache(spec.cache.url) if spec.cache.url else MemoryCache()
         self._upstreams = Upstreams({name: root for name, root in deployment.read_apis.items() if name != CONTEXT})
         self._invalidation = Invalidation(

@@ -17,7 +17,6 @@ from orderflow.gateway.health import database_checks
 from orderflow.gateway.reads import Read, read_api
 from orderflow.gateway.server import PortTaken, Server, bound
 from orderflow.gateway.store import Store
-from orderflow.runtime.database import open_database
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment, api_name
 
@@ -53,7 +52,7 @@ def serve_read_api(deployment: Deployment, context: str, instance: str) -> None:
         SystemExit: it could not start; with one sentence.
     """
     listener = _listener("127.0.0.1", deployment.ports[api_name(context)])
-    store = Store(open_database(deployment.database_url(context), deployment.resource.spec.database.durability))
+    store = Store(deployment.database_url(context), deployment.resource.spec.database.durability)
     routes: Mapping[str, Read] = importlib.import_module(f"orderflow.contexts.{context}.reads").ROUTES
 
     @contextlib.asynccontextmanager

@@ -9,8 +9,9 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orderflow.runtime.database import is_infrastructure_failure, reading
+from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
 from orderflow.runtime.rows import StaleState
 
 T = TypeVar("T")
@@ -58,20 +59,24 @@ def is_locked(error: BaseException) -> bool:
 
 
 class Store:
-    """Runs work on one engine, outside the event loop.
+    """Runs work on one database, outside the event loop.
 
     Args:
+        url: of the database, with ``durability`` as :func:`~orderflow.runtime.database.open_database` takes it.
         writers: threads that write; one for SQLite whatever is asked for.
         readers: threads that read.
+
+    Attributes:
+        engine: for whoever else works on this database in this process, with the usual patience.
     """
 
-    def __init__(self, engine: Engine, *, writers: int = 4, readers: int = 2) -> None:
-        self.engine = engine
-        self._is_file = engine.dialect.name == "sqlite"
+    def __init__(self, url: str, durability: str = "normal", *, writers: int = 4, readers: int = 2) -> None:
+        self.engine = open_database(url, durability)
+        self._writing = open_database(url, durability)
+        _bound_lock_waits(self._writing)
+        self._is_file = self.engine.dialect.name == "sqlite"
         self._writers = ThreadPoolExecutor(1 if self._is_file else writers, "write")
         self._readers = ThreadPoolExecutor(readers, "read")
-        if not self._is_file:
-            _bound_lock_waits(engine)
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
         """Return what ``work`` returns, done in one transaction; it is told how often it was tried before.
@@ -129,25 +134,25 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(threads, start)
 
     def _transact(self, work: Callable[[Connection, int], T], attempt: int, deadline: float) -> T:
-        with self.engine.connect() as connection:
-            if self._is_file:
-                self._wait_until(connection, deadline)
+        with self._begun(deadline) as connection:
+            return work(connection, attempt)
+
+    @contextmanager
+    def _begun(self, deadline: float) -> Iterator[Connection]:
+        """Give a connection in a transaction, which SQLite begins with its lock in hand.
+
+        Whoever has queued behind others that waited for the lock has waited as well: the deadline is the same for all.
+        """
+        patience = max(0.0, deadline - time.monotonic())
+        with self._writing.connect().execution_options(orderflow_lock_patience=patience) as connection:
             try:
                 transaction = connection.begin()
             except DBAPIError as error:
-                if is_locked(error):
-                    raise Locked("another writer has the database") from error
-                raise
+                if not is_locked(error):
+                    raise
+                raise Locked("another writer has the database") from error
             with transaction:
-                return work(connection, attempt)
-
-    @staticmethod
-    def _wait_until(connection: Connection, deadline: float) -> None:
-        """Let SQLite wait for its lock until ``deadline``: who has queued behind others that waited has waited too."""
-        milliseconds = max(0, int((deadline - time.monotonic()) * 1000))
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.execute(f"PRAGMA busy_timeout = {milliseconds}")
+                yield connection
 
     def _look(self, work: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:
@@ -157,20 +162,21 @@ class Store:
         """Finish what is at work and let go of the database."""
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+        self._writing.dispose()
         self.engine.dispose()
 
 
 def _bound_lock_waits(engine: Engine) -> None:
-    """Let no statement on PostgreSQL wait for a lock longer than :data:`LOCK_PATIENCE`."""
+    """Let PostgreSQL wait for a lock no longer than the patience; SQLite is told with each transaction."""
+    if engine.dialect.name != "postgresql":
+        return
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute(f"SET lock_timeout = {int(LOCK_PATIENCE * 1000)}")
         cursor.close()
-        connection.commit()  # what was set in a transaction that is rolled back is forgotten
-
-    engine.dispose()  # connections that were opened before
+        connection.commit()  # what PostgreSQL is told in a transaction that is rolled back it forgets
 
 
 def is_transient(error: BaseException) -> bool:

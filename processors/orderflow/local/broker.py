@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -184,8 +185,9 @@ class RunningBroker:
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:
-            # With whatever it has started itself.
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # With whatever it has started itself; it may have ended already.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 

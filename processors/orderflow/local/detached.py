@@ -5,7 +5,7 @@ to ``supervisor.log`` all the time.
 """
 
 import os
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,15 +46,7 @@ def start_detached(request: Request, say: Callable[[str], None]) -> None:
     log = Folder(Path(request.data_dir).absolute()).log("supervisor")
     ours, theirs = os.pipe()
     try:
-        with log.open("ab") as out:
-            process = subprocess.Popen(  # noqa: S603 - our own
-                [sys.executable, "-m", __name__, str(theirs), msgspec.json.encode(request).decode()],
-                pass_fds=(theirs,),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+        pid = _spawn(theirs, request, log)
     except OSError as error:
         raise LocalError(f"nothing can be written to {request.data_dir}: {error.strerror or error}") from error
     finally:
@@ -63,15 +55,27 @@ def start_detached(request: Request, say: Callable[[str], None]) -> None:
         with os.fdopen(ours, "rb") as words:
             _listen(words, say)
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
         raise
     except LocalError:
-        process.wait()
+        os.waitpid(pid, 0)
         raise
     except EOFError:
-        process.wait()
+        os.waitpid(pid, 0)
         raise LocalError(f"the supervisor has ended: {last_line_of(log)}") from None
+
+
+def _spawn(descriptor: int, request: Request, log: Path) -> int:
+    """Start this module as a process that nobody waits for, and return its process id."""
+    os.set_inheritable(descriptor, True)
+    command = [sys.executable, "-m", __name__, str(descriptor), msgspec.json.encode(request).decode()]
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(sys.executable, command, os.environ, file_actions=files)
 
 
 def _listen(words: IO[bytes], say: Callable[[str], None]) -> None:
@@ -128,6 +132,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the system that the second argument asks for; the first is the descriptor of the pipe."""
     from orderflow.local.up import up  # noqa: PLC0415 - it starts this module
 
+    # A session of its own: what ends the terminal it was started from does not end it.
+    os.setsid()
     descriptor, encoded = arguments
     request = msgspec.json.decode(encoded, type=Request)
     pipe = _Pipe(int(descriptor))

@@ -65,6 +65,8 @@ class Context(Generic[S]):
             of the decision is whole.
         answers: per ``provider/operation``, the outcome message for a call and its definitive answer.
         compensations: the commands that undo: they are decided even where the order's earlier messages are parked.
+        patience: seconds that a message may wait for others to share its transaction. An order waits for whoever is in
+            its flow, so only contexts that merely look on have any.
         parks: whether later messages of an order wait behind one that failed. The order context never parks.
         ended: what to tell the telemetry of an aggregate that has just ended; ``None`` while it lives.
         tables: the context's own tables.
@@ -81,6 +83,7 @@ class Context(Generic[S]):
     prepare: Callable[[Connection, Message], Message] | None = None
     answers: Mapping[str, Callable[[Call, ProviderAnswer, datetime], Message]] = field(default_factory=dict)
     compensations: frozenset[type[Message]] = frozenset()
+    patience: float = 0.0
     parks: bool = True
     ended: Callable[[S], Ended | None] = lambda _state: None
 

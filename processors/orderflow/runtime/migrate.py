@@ -166,15 +166,11 @@ def _current(connection: Connection) -> frozenset[str]:
 
 @contextmanager
 def _locked(engine: Engine) -> Iterator[Connection]:
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            driver.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
-        with connection.begin():
-            if connection.dialect.name == "postgresql":
-                _lock_postgres(connection)
-            yield connection
+    patient = engine.connect().execution_options(orderflow_lock_patience=PATIENCE_MS / 1000)
+    with patient as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            _lock_postgres(connection)
+        yield connection
 
 
 def _lock_postgres(connection: Connection) -> None:

@@ -122,7 +122,7 @@ class Rows(Generic[T]):
             {**self._values(key, row), "at_key": key, "at_version": row.version - 1}
             for key, row in sorted(states.items())
         ]
-        changed = sum(connection.execute(self._statements.update, row).rowcount for row in values)
+        changed = connection.execute(self._statements.update, values).rowcount
         if changed != len(values):
             raise StaleState(f"{len(values) - changed} rows of {self.table.name} had moved on")
 

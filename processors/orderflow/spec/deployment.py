@@ -29,7 +29,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         revision: names the code that runs; processors record it with what they decide.
         broker: ``host:port`` of one or more brokers, with commas between.
         databases: the SQLAlchemy URL of each context's database.
-        provider_record: the URL of the database that the simulated providers write, and nobody else.
+        provider_record: the URL of the database that the simulated providers write, and nobody else; ``{provider}`` in
+            it stands for each one's name, so that none waits for another's file.
         read_apis: the root (``http://host:port``) of each context's read API; the order's is the order API.
         ports: the port of each process's HTTP server, by the process's name. A processor has health and metrics there.
         resource: what it all follows from.
@@ -102,7 +103,7 @@ def resolve(resource: OrderFlow, *, data_dir: Path, broker: str, ports: Mapping[
         revision=revision,
         broker=spec.broker.address or broker,
         databases={context: _database(spec.database.url, folder, context) for context in CONTEXTS},
-        provider_record=spec.outside.record_url or _sqlite(folder / "providers" / "providers.sqlite"),
+        provider_record=spec.outside.record_url or _sqlite(folder / "providers" / "{provider}.sqlite"),
         read_apis={"order": _url(reachable(spec.gateway.host), spec.gateway.port), **apis},
         ports={**ports, api_name("order"): spec.gateway.port},
         resource=resource,

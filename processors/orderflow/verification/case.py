@@ -62,6 +62,7 @@ class Case:
     """One order, or whatever else a message or task is keyed by.
 
     Attributes:
+        is_there: whether the order context has a row of it, be it readable or not.
         announced: how often each of the order's own events stands in its outbox.
         trails: the audit trail of each context.
         answers: idempotency keys that name the order; ``unanswered`` those of them without an answer.
@@ -70,6 +71,7 @@ class Case:
     """
 
     key: str
+    is_there: bool
     order: Order | None
     payment: Payment | None
     reservation: Reservation | None
@@ -92,7 +94,7 @@ class Case:
     @property
     def is_order(self) -> bool:
         """Whether the key is an order's, known or not."""
-        return bool(self.known_to or self.announced or self.answers or self.records)
+        return bool(self.is_there or self.known_to or self.announced or self.answers)
 
     @property
     def known_to(self) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select, union
+from sqlalchemy import Connection, bindparam, func, or_, select, union
 
 from orderflow.contexts.analytics.tables import JOURNEYS, business_events
 from orderflow.contexts.fulfillment.tables import SHIPMENTS
@@ -15,20 +16,19 @@ from orderflow.contexts.notification.tables import CORRESPONDENCE
 from orderflow.contexts.order.tables import ORDERS, idempotency_keys
 from orderflow.contexts.payment.tables import PAYMENTS, payment_transactions
 from orderflow.providers.record import Record, provider_records
+from orderflow.runtime.columns import Moment
 from orderflow.runtime.dead_letters import OPEN as OPEN_LETTER
 from orderflow.runtime.inbox import PARKED
 from orderflow.runtime.rows import Rows
 from orderflow.runtime.schema import audit_trail, dead_letters, outbox, processed_events, tasks
 from orderflow.runtime.task_rows import OPEN
 from orderflow.verification.case import Case, Edge, Entry, Fact, Letter, OpenTask
-from orderflow.verification.reading import Sorted, by, keys_of, mappings_of, rows_of
+from orderflow.verification.reading import Sorted, Walk, keys_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 TRAILED = ("order", "payment", "inventory", "fulfillment")
 """The contexts whose aggregates have one status each. A notification's trail is that of several."""
-
-_OWN_EVENTS = ("OrderCreated", "OrderCompleted", "OrderCancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,13 @@ class Snapshots(NamedTuple):
 
 def stored(connection: Connection, rows: Rows[T]) -> Iterator[tuple[str, Stored[T]]]:
     """Yield every row of ``rows`` by its key."""
-    table = rows.table
-    key = table.c[rows.key]
-    for values in mappings_of(connection, select(table).order_by(by(connection, key))):
+    for values in _walk(rows).mappings(connection):
         yield values[rows.key], _stored(rows, values)
+
+
+@cache
+def _walk(rows: Rows[Any]) -> Walk:
+    return Walk(select(rows.table), rows.table.c[rows.key])
 
 
 def _stored(rows: Rows[T], values: Mapping[str, Any]) -> Stored[T]:
@@ -112,12 +115,14 @@ class Gathering:
             rows.extend(found)
             return found[0].state if found else None
 
+        is_there = self._orders.head == key
         answers = self._answers.take(key)
         trails: dict[str, list[Edge]] = {}
         for context, edge in self._trails.take(key):
             trails.setdefault(context, []).append(edge)
         return Case(
             key=key,
+            is_there=is_there,
             order=state(self._orders),
             payment=state(self._payments),
             reservation=state(self._reservations),
@@ -142,98 +147,105 @@ class Gathering:
 def young_keys(snapshots: Snapshots, since: datetime) -> set[str]:
     """Return the keys about which anything was recorded, sent or done after ``since``."""
     keys: set[str] = set()
-    for connection in snapshots.contexts.values():
-        recent = union(
-            select(outbox.c.key).where(or_(outbox.c.created_at >= since, outbox.c.published_at >= since)),
-            select(processed_events.c.key).where(processed_events.c.processed_at >= since),
-            select(tasks.c.key).where(or_(tasks.c.created_at >= since, tasks.c.ended_at >= since)),
-        )
-        keys.update(connection.scalars(recent))
-    for connection in snapshots.providers:
-        keys.update(connection.scalars(select(provider_records.c.order_id).where(provider_records.c.at >= since)))
+    for connections, query in (snapshots.contexts.values(), _RECENT), (snapshots.providers, _RECENTLY_DONE):
+        for connection in connections:
+            keys.update(connection.scalars(query, {"since": since}))
     return keys
 
 
+_SINCE = bindparam("since", type_=Moment)
+_RECENT = union(
+    select(outbox.c.key).where(or_(outbox.c.created_at >= _SINCE, outbox.c.published_at >= _SINCE)),
+    select(processed_events.c.key).where(processed_events.c.processed_at >= _SINCE),
+    select(tasks.c.key).where(or_(tasks.c.created_at >= _SINCE, tasks.c.ended_at >= _SINCE)),
+)
+_RECENTLY_DONE = select(provider_records.c.order_id).where(provider_records.c.at >= _SINCE)
+
+_ANNOUNCED = Walk(
+    select(outbox.c.key, outbox.c.event_type, func.count())
+    .where(outbox.c.event_type.in_(("OrderCreated", "OrderCompleted", "OrderCancelled")))
+    .group_by(outbox.c.key, outbox.c.event_type),
+    outbox.c.key,
+)
+_ANSWERS = Walk(
+    select(idempotency_keys.c.order_id, idempotency_keys.c.response.is_not(None)).where(
+        idempotency_keys.c.order_id.is_not(None)
+    ),
+    idempotency_keys.c.order_id,
+)
+_ENTRIES = Walk(
+    select(*(payment_transactions.c[name] for name in ("order_id", *Entry._fields))),
+    payment_transactions.c.order_id,
+    payment_transactions.c.id,
+)
+_FACTS = Walk(
+    select(*(business_events.c[name] for name in ("order_id", *Fact._fields))),
+    business_events.c.order_id,
+    business_events.c.event_id,
+)
+_TRAIL = Walk(
+    select(*(audit_trail.c[name] for name in ("key", *Edge._fields))),
+    audit_trail.c.key,
+    audit_trail.c.id,
+)
+_TASKS = Walk(
+    select(tasks.c.key, tasks.c.kind, tasks.c.due_at, tasks.c.claimed_until).where(tasks.c.status == OPEN),
+    tasks.c.key,
+    tasks.c.task_id,
+)
+_LETTERS = Walk(
+    select(dead_letters.c.key, dead_letters.c.event_type, dead_letters.c.cause).where(
+        dead_letters.c.status == OPEN_LETTER
+    ),
+    dead_letters.c.key,
+    dead_letters.c.id,
+)
+_PARKED = Walk(
+    select(processed_events.c.key, processed_events.c.event_type).where(processed_events.c.status == PARKED),
+    processed_events.c.key,
+    processed_events.c.event_id,
+)
+_RECORDS = Walk(
+    select(*(column for column in provider_records.columns if column.name != "detail")),
+    provider_records.c.order_id,
+    *provider_records.primary_key.columns,
+)
+
+
 def _announced(connection: Connection) -> Iterator[tuple[str, tuple[str, int]]]:
-    key, event_type = outbox.c.key, outbox.c.event_type
-    query = (
-        select(key, event_type, func.count())
-        .where(event_type.in_(_OWN_EVENTS))
-        .group_by(key, event_type)
-        .order_by(by(connection, key))
-    )
-    return ((row[0], (row[1], row[2])) for row in rows_of(connection, query))
+    return ((row[0], (row[1], row[2])) for row in _ANNOUNCED.rows(connection))
 
 
 def _answers(connection: Connection) -> Iterator[tuple[str, bool]]:
     """Yield, for each order that an idempotency key names, whether the key has its answer."""
-    table = idempotency_keys.c
-    query = (
-        select(table.order_id, table.response.is_not(None))
-        .where(table.order_id.is_not(None))
-        .order_by(by(connection, table.order_id))
-    )
-    return ((row[0], bool(row[1])) for row in rows_of(connection, query))
+    return ((row[0], bool(row[1])) for row in _ANSWERS.rows(connection))
 
 
 def _entries(connection: Connection) -> Iterator[tuple[str, Entry]]:
-    table = payment_transactions.c
-    query = select(table.order_id, table.payment_id, table.kind, table.account, table.debit, table.credit).order_by(
-        by(connection, table.order_id), table.id
-    )
-    return ((row[0], Entry(*row[1:])) for row in rows_of(connection, query))
+    return ((row[0], Entry(*row[1:])) for row in _ENTRIES.rows(connection))
 
 
 def _facts(connection: Connection) -> Iterator[tuple[str, Fact]]:
-    table = business_events.c
-    query = select(table.order_id, table.event_type, table.at, table.amount).order_by(
-        by(connection, table.order_id), table.event_id
-    )
-    return ((row[0], Fact(*row[1:])) for row in rows_of(connection, query))
+    return ((row[0], Fact(*row[1:])) for row in _FACTS.rows(connection))
 
 
 def _trail(connection: Connection, context: str) -> Iterator[tuple[str, tuple[str, Edge]]]:
-    table = audit_trail.c
-    query = select(table.key, table.before, table.after, table.event_type).order_by(by(connection, table.key), table.id)
-    return ((row[0], (context, Edge(*row[1:]))) for row in rows_of(connection, query))
+    return ((row[0], (context, Edge(*row[1:]))) for row in _TRAIL.rows(connection))
 
 
 def _tasks(connection: Connection, context: str, since: datetime | None) -> Iterator[tuple[str, OpenTask]]:
-    table = tasks.c
-    query = (
-        select(table.key, table.kind, table.due_at, table.claimed_by, table.claimed_until)
-        .where(table.status == OPEN)
-        .order_by(by(connection, table.key), table.task_id)
-    )
-    for key, kind, due_at, claimed_by, claimed_until in rows_of(connection, query):
-        is_claimed = since is not None and claimed_by is not None and claimed_until >= since
-        overdue = since is not None and due_at < since and not is_claimed
+    for key, kind, due_at, claimed_until in _TASKS.rows(connection):
+        overdue = since is not None and due_at < since and (claimed_until is None or claimed_until < since)
         yield key, OpenTask(context, kind, overdue)
 
 
 def _letters(connection: Connection, context: str) -> Iterator[tuple[str, Letter]]:
-    table = dead_letters.c
-    query = (
-        select(table.key, table.event_type, table.cause)
-        .where(table.status == OPEN_LETTER)
-        .order_by(by(connection, table.key), table.id)
-    )
-    return ((row[0], Letter(context, row[1] or "", row[2])) for row in rows_of(connection, query))
+    return ((row[0], Letter(context, row[1] or "", row[2])) for row in _LETTERS.rows(connection))
 
 
 def _parked(connection: Connection, context: str) -> Iterator[tuple[str, Letter]]:
-    table = processed_events.c
-    query = (
-        select(table.key, table.event_type)
-        .where(table.status == PARKED)
-        .order_by(by(connection, table.key), table.event_id)
-    )
-    return ((row[0], Letter(context, row[1], PARKED)) for row in rows_of(connection, query))
+    return ((row[0], Letter(context, row[1], PARKED)) for row in _PARKED.rows(connection))
 
 
 def _records(connection: Connection) -> Iterator[tuple[str, Record]]:
-    table = provider_records
-    columns = [column for column in table.columns if column.name != "detail"]
-    query = select(*columns).order_by(by(connection, table.c.order_id), *table.primary_key.columns)
-    for row in mappings_of(connection, query):
-        yield row["order_id"], Record(**row)
+    return ((row["order_id"], Record(**row)) for row in _RECORDS.mappings(connection))

@@ -5,21 +5,22 @@ All outboxes and all inboxes are walked along together, in the order of the mess
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, literal, select
+from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func, select
 
 from orderflow.contracts.commands import ChangeOrderStatus, CreateOrder
 from orderflow.contracts.envelope import Message
 from orderflow.contracts.registry import TYPES
+from orderflow.runtime.columns import Moment
 from orderflow.runtime.context import Context
 from orderflow.runtime.inbox import DEAD
 from orderflow.runtime.incoming import NOWHERE
 from orderflow.runtime.schema import consumed_offsets, outbox, processed_events
-from orderflow.verification.reading import by, merged, rows_of
+from orderflow.verification.reading import Walk, merged
 from orderflow.verification.report import Findings
 
 FROM_OUTSIDE: frozenset[type[Message]] = frozenset({CreateOrder, ChangeOrderStatus})
@@ -27,6 +28,9 @@ FROM_OUTSIDE: frozenset[type[Message]] = frozenset({CreateOrder, ChangeOrderStat
 
 Takers = Mapping[tuple[str, str], tuple[str, ...]]
 """Per topic and message type, the contexts that take it."""
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""Since then nothing has happened."""
 
 _OUTSIDE = frozenset(kind.__name__ for kind in FROM_OUTSIDE)
 
@@ -64,7 +68,9 @@ def check(
     """Hold all outboxes against all inboxes; what is younger than ``since`` is left alone."""
     takers = takers_of(contexts)
     sources: list[Iterator[tuple[str, Sent | Received]]] = [
-        read(connection, name, since) for name, connection in connections.items() for read in (_sent, _received)
+        read(connection, name, since or NEVER)
+        for name, connection in connections.items()
+        for read in (_sent, _received)
     ]
     for event_id, group in groupby(merged(sources), itemgetter(0)):
         sent: list[Sent] = []
@@ -145,79 +151,84 @@ def unsent(event_id: str, received: Received, sent: list[Sent]) -> Iterator[str]
 
 
 def behind(connection: Connection, context: str) -> Iterator[tuple[str, str]]:
-    """Yield each partition whose ledger is behind what was processed of it, and the sentence that says so.
-
-    The last row processed counts, and not the highest offset: a topic that was made anew begins at 0 again.
-    """
-    table, ledger = processed_events.c, consumed_offsets.c
-    last = (
-        select(table.topic, table.partition, func.max(table.processed_at).label("at"))
-        .where(table.group == context, table.partition != NOWHERE)
-        .group_by(table.topic, table.partition)
-        .subquery()
-    )
-    reached = (
-        select(table.topic, table.partition, func.max(table.offset).label("offset"))
-        .join(
-            last,
-            and_(table.topic == last.c.topic, table.partition == last.c.partition, table.processed_at == last.c.at),
-        )
-        .where(table.group == context)
-        .group_by(table.topic, table.partition)
-        .subquery()
-    )
-    query = (
-        select(reached.c.topic, reached.c.partition, reached.c.offset, func.coalesce(ledger.offset, NOWHERE))
-        .outerjoin(
-            consumed_offsets,
-            and_(
-                ledger.group == context,
-                ledger.topic == reached.c.topic,
-                ledger.partition == reached.c.partition,
-            ),
-        )
-        .order_by(reached.c.topic, reached.c.partition)
-    )
-    for topic, partition, offset, recorded in connection.execute(query):
+    """Yield each partition whose ledger is behind what was processed of it, and the sentence that says so."""
+    for topic, partition, offset, recorded in connection.execute(_REACHED, {"context": context}):
         if recorded < offset:
             yield f"{topic}[{partition}]", f"{context} has processed offset {offset}, its ledger stands at {recorded}"
 
 
 def partitions(connection: Connection, context: str) -> int:
     """Return how many partitions the ledger knows."""
-    query = select(func.count()).select_from(consumed_offsets).where(consumed_offsets.c.group == context)
-    return connection.scalar(query) or 0
+    return connection.scalar(_PARTITIONS, {"context": context}) or 0
+
+
+def _reached() -> Select[*tuple[Any, ...]]:
+    """Return the query for the offsets that were processed last, and where the ledger stands.
+
+    The last row processed counts, and not the highest offset: a topic that was made anew begins at 0 again.
+    """
+    done, ledger = processed_events.c, consumed_offsets.c
+    of: BindParameter[str] = bindparam("context")
+    last = (
+        select(done.topic, done.partition, func.max(done.processed_at).label("at"))
+        .where(done.group == of, done.partition != NOWHERE)
+        .group_by(done.topic, done.partition)
+        .subquery()
+        .c
+    )
+    is_last = and_(done.topic == last.topic, done.partition == last.partition, done.processed_at == last.at)
+    is_there = and_(ledger.group == of, ledger.topic == done.topic, ledger.partition == done.partition)
+    return (
+        select(done.topic, done.partition, func.max(done.offset), func.coalesce(func.max(ledger.offset), NOWHERE))
+        .join(last.at.table, is_last)
+        .outerjoin(consumed_offsets, is_there)
+        .where(done.group == of)
+        .group_by(done.topic, done.partition)
+        .order_by(done.topic, done.partition)
+    )
+
+
+_REACHED = _reached()
+_PARTITIONS = select(func.count()).select_from(consumed_offsets).where(consumed_offsets.c.group == bindparam("context"))
+
+_SINCE = bindparam("since", type_=Moment)
+_SENT = Walk(
+    select(
+        outbox.c.event_id,
+        outbox.c.event_type,
+        outbox.c.topic,
+        outbox.c.key,
+        outbox.c.payload,
+        outbox.c.published_at.is_not(None),
+        # What was published late is waited for from then on.
+        func.coalesce(outbox.c.published_at, outbox.c.created_at) >= _SINCE,
+    ),
+    outbox.c.event_id,
+)
+_RECEIVED = Walk(
+    select(
+        processed_events.c.event_id,
+        processed_events.c.event_type,
+        processed_events.c.key,
+        processed_events.c.hash,
+        processed_events.c.status,
+        processed_events.c.partition,
+        processed_events.c.processed_at >= _SINCE,
+    ).where(processed_events.c.group == bindparam("context")),
+    processed_events.c.event_id,
+)
 
 
 def _named(row: Sent, event_id: str) -> str:
     return f"{row.event_type} {event_id}"
 
 
-def _sent(connection: Connection, context: str, since: datetime | None) -> Iterator[tuple[str, Sent]]:
-    table = outbox.c
-    # What was published late is waited for from then on.
-    moment = func.coalesce(table.published_at, table.created_at)
-    young = literal(False) if since is None else moment >= since
-    query = select(
-        table.event_id,
-        table.event_type,
-        table.topic,
-        table.key,
-        table.payload,
-        table.published_at.is_not(None),
-        young,
-    ).order_by(by(connection, table.event_id))
-    for row in rows_of(connection, query):
-        yield row[0], Sent(context, row[1], row[2], row[3], row[4], bool(row[5]), bool(row[6]))
+def _sent(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Sent]]:
+    for event_id, event_type, topic, key, payload, published, young in _SENT.rows(connection, since=since):
+        yield event_id, Sent(context, event_type, topic, key, payload, bool(published), bool(young))
 
 
-def _received(connection: Connection, context: str, since: datetime | None) -> Iterator[tuple[str, Received]]:
-    table = processed_events.c
-    young = literal(False) if since is None else table.processed_at >= since
-    query = (
-        select(table.event_id, table.event_type, table.key, table.hash, table.status, table.partition, young)
-        .where(table.group == context)
-        .order_by(by(connection, table.event_id))
-    )
-    for row in rows_of(connection, query):
-        yield row[0], Received(context, row[1], row[2], row[3], row[4], row[5], bool(row[6]))
+def _received(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Received]]:
+    rows = _RECEIVED.rows(connection, context=context, since=since)
+    for event_id, event_type, key, digest, status, partition, young in rows:
+        yield event_id, Received(context, event_type, key, digest, status, partition, bool(young))

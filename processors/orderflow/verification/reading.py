@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, inspect
+from sqlalchemy import ColumnElement, Connection, Engine, Result, Select, inspect
 
 from orderflow.runtime.database import reading
 
@@ -72,21 +72,32 @@ def keys_of(streams: Sequence[Sorted[Any]]) -> Iterator[str]:
         yield min(heads)
 
 
-def rows_of(connection: Connection, query: Query) -> Iterator[Sequence[Any]]:
-    """Yield the rows of ``query``, a part of them in memory at a time."""
-    for part in connection.execute(query.execution_options(yield_per=AT_ONCE)).partitions():
-        yield from part
+class Walk:
+    """A query whose rows come in the order of one column, their key. Built once: building costs as much as running.
 
+    Args:
+        key: the column; rows of one key come in the order of ``then``.
+    """
 
-def mappings_of(connection: Connection, query: Query) -> Iterator[Mapping[str, Any]]:
-    """Yield the same rows, each by the names of its columns."""
-    for part in connection.execute(query.execution_options(yield_per=AT_ONCE)).mappings().partitions():
-        yield from (cast("Mapping[str, Any]", row) for row in part)
+    def __init__(self, query: Query, key: ColumnElement[str], *then: ColumnElement[Any]) -> None:
+        # SQLite compares text by its code points anyway.
+        self._by_database = {
+            name: query.order_by(column, *then).execution_options(yield_per=AT_ONCE)
+            for name, column in (("sqlite", key), ("postgresql", key.collate("C")))
+        }
 
+    def rows(self, connection: Connection, **parameters: Any) -> Iterator[Sequence[Any]]:
+        """Yield the rows, a part of them in memory at a time."""
+        for part in self._run(connection, parameters).partitions():
+            yield from part
 
-def by(connection: Connection, column: ColumnElement[str]) -> ColumnElement[str]:
-    """Return what to order by, so that the rows come in the order of code points."""
-    return column.collate("C") if connection.dialect.name == "postgresql" else column
+    def mappings(self, connection: Connection, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """Yield the same rows, each by the names of its columns."""
+        for part in self._run(connection, parameters).mappings().partitions():
+            yield from (cast("Mapping[str, Any]", row) for row in part)
+
+    def _run(self, connection: Connection, parameters: Mapping[str, Any]) -> Result[*tuple[Any, ...]]:
+        return connection.execute(self._by_database[connection.dialect.name], parameters)
 
 
 class Unreachable(Exception):  # noqa: N818 - says what the database is

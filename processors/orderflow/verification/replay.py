@@ -4,24 +4,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orderflow.contracts import codec
 from orderflow.runtime.context import Context
 from orderflow.runtime.recorder import encode_decision
 from orderflow.runtime.schema import decisions
-from orderflow.verification.reading import rows_of
+from orderflow.verification.reading import Walk
+
+_COLUMNS = ("key", "event_id", "message", "state", "shared", "decision", "revision")
+_KEPT = Walk(
+    select(*(decisions.c[name] for name in _COLUMNS)).where(decisions.c.group == bindparam("context")),
+    decisions.c.key,
+    decisions.c.id,
+)
 
 
 def replayed(connection: Connection, context: Context[Any]) -> Iterator[tuple[str, str, str]]:
     """Yield, for every recorded decision, its key, its message's type, and what is wrong; with most it is nothing."""
-    table = decisions.c
-    query = (
-        select(table.key, table.event_id, table.message, table.state, table.shared, table.decision, table.revision)
-        .where(table.group == context.name)
-        .order_by(table.id)
-    )
-    for key, event_id, message, state, shared, decision, revision in rows_of(connection, query):
+    for key, event_id, message, state, shared, decision, revision in _KEPT.rows(connection, context=context.name):
         fault = _fault(context, bytes(message), state, bytes(shared), bytes(decision))
         name = codec.identify(bytes(message)).event_type or "" if fault else ""
         yield key, name, f"{name} {event_id} of {context.name}, recorded by {revision}, {fault}" if fault else ""

@@ -33,8 +33,8 @@ class Tally:
         """Take one case in."""
         self.held.add(case)
         self.recount.add(case)
+        self.orders += case.is_there
         if case.order is not None:
-            self.orders += 1
             self.fates[FATES.get(case.order.saga.phase, "live")] += 1
         if case.payment is not None:
             self.captured += case.payment.captured

@@ -17,7 +17,7 @@ from orderflow.runtime.schema import metadata as recorded
 from orderflow.verification import counting, fates, goods, messages, money, notices, replay, trails, work
 from orderflow.verification.case import Case
 from orderflow.verification.gathering import Gathering, Snapshots, stored, young_keys
-from orderflow.verification.reading import OutOfOrder, Unreachable, mappings_of, rows_of, snapshot
+from orderflow.verification.reading import OutOfOrder, Unreachable, Walk, snapshot
 from orderflow.verification.report import Findings, Report, failed
 from orderflow.verification.tally import Tally
 
@@ -46,6 +46,10 @@ CASE_CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
     "task-settled": work.settled,
 }
 """The promises that are held for each order by itself."""
+
+
+_CATALOGUE = Walk(select(*(catalogue.c[name] for name in ("product_id", *goods.Shown._fields))), catalogue.c.product_id)
+_WINDOWS = Walk(select(*(windows.c[name] for name in ("start", *counting.FIGURES))), windows.c.start)
 
 
 def verify(
@@ -129,7 +133,7 @@ def _check_cases(snapshots: Snapshots, since: datetime | None, findings: Finding
     for case in Gathering(snapshots, since):
         tally.add(case)
         if case.key in young:
-            tally.left_alone += case.order is not None
+            tally.left_alone += case.is_there
         elif case.is_order:
             _check_order(case, findings)
         else:
@@ -148,9 +152,7 @@ def _check_order(case: Case, findings: Findings) -> None:
 
 
 def _check_stock(snapshots: Snapshots, since: datetime | None, held: goods.Held, findings: Findings) -> None:
-    shown = catalogue.c
-    query = select(shown.product_id, shown.version, shown.price, shown.available)
-    current = {row[0]: goods.Shown(*row[1:]) for row in rows_of(snapshots.contexts["order"], query)}
+    current = {row[0]: goods.Shown(*row[1:]) for row in _CATALOGUE.rows(snapshots.contexts["order"])}
     known: set[str] = set()
     for product_id, row in stored(snapshots.contexts["inventory"], STOCK):
         known.add(product_id)
@@ -173,8 +175,7 @@ def _check_windows(connection: Connection, recount: counting.Recount, findings: 
     for start, row in stored(connection, WINDOWS):
         findings.looked("state-readable")
         findings.add("state-readable", [row.fault] if row.fault else [], start, is_order=False)
-    query = select(windows.c.start, *(windows.c[name] for name in counting.FIGURES))
-    shown = {row["start"]: row for row in mappings_of(connection, query)}
+    shown = {row["start"]: row for row in _WINDOWS.mappings(connection)}
     for start in sorted(shown.keys() | recount.windows.keys()):
         findings.looked("windows-add-up")
         found = counting.adds_up(shown.get(start), recount.windows.get(start))
@@ -187,9 +188,9 @@ def _check_records(connection: Connection, context: Context[Any], findings: Find
     for partition, detail in messages.behind(connection, name):
         findings.add("offset-recorded", [detail], partition, is_order=False)
     findings.looked("outcome-recorded", work.tasks_done(connection))
-    for key, detail in work.outcome_faults(connection, name):
-        # Analytics' only tasks report its windows.
-        findings.add("outcome-recorded", [detail], key, is_order=name != "analytics")
-    for key, event_type, fault in replay.replayed(connection, context):
+    for fault in work.outcome_faults(connection, name):
+        findings.add("outcome-recorded", [fault.detail], fault.about, is_order=fault.is_order)
+    for key, event_type, difference in replay.replayed(connection, context):
         findings.looked("decision-replays")
-        findings.add("decision-replays", [fault] if fault else [], key, is_order=messages.is_about_order(event_type))
+        is_order = messages.is_about_order(event_type)
+        findings.add("decision-replays", [difference] if difference else [], key, is_order=is_order)

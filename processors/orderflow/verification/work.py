@@ -1,6 +1,7 @@
 """Checks of the tasks: calls that were made have their outcome in the outbox, and nothing is left lying."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -10,7 +11,8 @@ from orderflow.contracts.envelope import Message
 from orderflow.runtime.schema import outbox, tasks
 from orderflow.runtime.task_rows import DONE
 from orderflow.verification.case import Case
-from orderflow.verification.reading import rows_of
+from orderflow.verification.messages import is_about_order
+from orderflow.verification.reading import Walk
 
 OUTCOMES = tuple(kind.__name__ for kind in Message.__subclasses__() if kind.__module__ == outcomes.__name__)
 """The messages in which tasks end."""
@@ -24,6 +26,17 @@ class _Outcome(msgspec.Struct, rename="camel"):
 class _Timer(msgspec.Struct):
     message: _Outcome
 
+
+_COUNT = select(func.count()).where(tasks.c.status == DONE)
+_DONE = Walk(
+    select(tasks.c.task_id, tasks.c.kind, tasks.c.key, tasks.c.body).where(tasks.c.status == DONE), tasks.c.task_id
+)
+_TOLD = Walk(
+    select(outbox.c.event_id, outbox.c.event_type, outbox.c.key, outbox.c.payload).where(
+        outbox.c.event_type.in_(OUTCOMES)
+    ),
+    outbox.c.event_id,
+)
 
 _outcomes = msgspec.json.Decoder(_Outcome)
 _timers = msgspec.json.Decoder(_Timer)
@@ -42,37 +55,46 @@ def settled(case: Case) -> Iterator[str]:
 
 def tasks_done(connection: Connection) -> int:
     """Return how many tasks were done."""
-    return connection.scalar(select(func.count()).where(tasks.c.status == DONE)) or 0
+    return connection.scalar(_COUNT) or 0
 
 
-def outcome_faults(connection: Connection, context: str) -> Iterator[tuple[str, str]]:
-    """Yield, with its key, each task that was done and has no outcome, and each outcome whose task was not done.
+class Fault(NamedTuple):
+    """What is wrong, and with what: an order, or else what the outcome is keyed by."""
+
+    about: str
+    is_order: bool
+    detail: str
+
+
+def outcome_faults(connection: Connection, context: str) -> Iterator[Fault]:
+    """Yield each task that was done and has no outcome, and each outcome whose task was not done.
 
     Both are written in one transaction, so this holds at every moment.
     """
     done = dict(_done(connection))
-    told: dict[str, str] = {}
-    for token, key in _told(connection):
+    told: dict[str, tuple[str, bool]] = {}
+    for token, about in _told(connection):
         if token in told:
-            yield key, f"task {token} of {context} has more than one outcome in the outbox"
-        told[token] = key
+            yield Fault(*about, f"task {token} of {context} has more than one outcome in the outbox")
+        told[token] = about
     for token in sorted(done.keys() - told.keys()):
-        yield done[token], f"task {token} of {context} was done, and its outcome is not in the outbox"
+        yield Fault(done[token], True, f"task {token} of {context} was done, and its outcome is not in the outbox")
     for token in sorted(told.keys() - done.keys()):
-        yield told[token], f"an outcome of {token} stands in the outbox of {context}, and no such task was done"
+        yield Fault(*told[token], f"an outcome of {token} is in the outbox of {context}, and no such task was done")
 
 
 def _done(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield the tasks that were done: a call by its own id, a timer by that of the message it delivers."""
-    query = select(tasks.c.task_id, tasks.c.kind, tasks.c.key, tasks.c.body).where(tasks.c.status == DONE)
-    for task_id, kind, key, body in rows_of(connection, query):
+    """Yield the tasks that were done: a call by its own id, a timer by that of the message it delivers.
+
+    A task's key is that of the message that asked for it, which is about an order.
+    """
+    for task_id, kind, key, body in _DONE.rows(connection):
         yield (task_id if kind == "call" else _delivers(body) or task_id), key
 
 
-def _told(connection: Connection) -> Iterator[tuple[str, str]]:
-    query = select(outbox.c.event_id, outbox.c.key, outbox.c.payload).where(outbox.c.event_type.in_(OUTCOMES))
-    for event_id, key, payload in rows_of(connection, query):
-        yield _ends(payload) or event_id, key
+def _told(connection: Connection) -> Iterator[tuple[str, tuple[str, bool]]]:
+    for event_id, event_type, key, payload in _TOLD.rows(connection):
+        yield _ends(payload) or event_id, (key, is_about_order(event_type))
 
 
 def _delivers(body: bytes) -> str:

@@ -25,25 +25,28 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(template: Path, tmp_path: Path) -> Iterator[Engine]:
-    """A database of this test's own."""
-    file = shutil.copy(template, tmp_path / "order.db")
-    engine = open_database(f"sqlite:///{file}")
-    yield engine
-    engine.dispose()
+def url(template: Path, tmp_path: Path) -> str:
+    """The address of a database of this test's own."""
+    return f"sqlite:///{shutil.copy(template, tmp_path / 'order.db')}"
 
 
 @pytest.fixture
-def store(engine: Engine) -> Iterator[Store]:
-    store = Store(engine)
+def store(url: str) -> Iterator[Store]:
+    store = Store(url)
     yield store
     store.close()
 
 
 @pytest.fixture
-def system(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderSystem]:
+def engine(store: Store) -> Engine:
+    """What somebody else does in the database goes through here."""
+    return store.engine
+
+
+@pytest.fixture
+def system(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderSystem]:
     """The order API. Nobody waits between attempts."""
     monkeypatch.setattr(store_module, "BACKOFF", 0.0)
-    system = OrderSystem(engine, Time())
+    system = OrderSystem(url, Time())
     yield system
     system.store.close()

@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from orderflow.contracts.decision import Refused
 from orderflow.gateway import store as module
 from orderflow.gateway.store import RETRIES, Locked, Store, StoreUnavailable
-from orderflow.runtime.database import open_database
 from orderflow.runtime.rows import StaleState
 from orderflow.runtime.schema import allowed_revisions as table
 
@@ -151,7 +150,7 @@ async def test_reading_cannot_write(store: Store) -> None:
 
 
 async def test_a_database_that_is_not_migrated_is_unavailable(tmp_path: Path) -> None:
-    store = Store(open_database(f"sqlite:///{tmp_path / 'empty.db'}"))
+    store = Store(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(StoreUnavailable):
         await store.read(count)
     store.close()

@@ -38,7 +38,7 @@ def test_each_context_has_a_sqlite_file_of_its_own() -> None:
 
 
 def test_the_providers_record_is_nobody_elses_database() -> None:
-    assert deployed().provider_record == "sqlite:////data/providers/providers.sqlite"
+    assert deployed().provider_record == "sqlite:////data/providers/{provider}.sqlite"
     told = deployed("  simulation: {recordUrl: 'postgresql+psycopg://me@host/outside'}\n")
     assert told.provider_record == "postgresql+psycopg://me@host/outside"
 

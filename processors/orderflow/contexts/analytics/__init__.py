@@ -36,6 +36,7 @@ ANALYTICS: Context[Journey] = Context(
     },
     decide=decide,
     aggregate=JOURNEYS,
+    patience=0.2,  # nobody waits for it
     tables=metadata,
     is_live=is_live,
     shared=SharedRows(rows=WINDOWS, needs=windows_needed, locked=True, shown_as="analytics-windows"),

@@ -27,6 +27,7 @@ NOTIFICATION: Context[Correspondence] = Context(
     },
     decide=decide,
     aggregate=CORRESPONDENCE,
+    patience=0.2,  # nobody waits for it
     tables=metadata,
     is_live=is_live,
     answers={

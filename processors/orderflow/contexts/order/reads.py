@@ -78,7 +78,7 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
 def order(connection: Connection, order_id: str) -> OrderView | None:
     """Return the order, or ``None`` if there is none."""
     row = ORDERS.load(connection, [order_id], lock=False).get(order_id)
-    return _view(row.state) if row else None
+    return view_of(row.state) if row else None
 
 
 def order_page(
@@ -138,7 +138,7 @@ def _page(connection: Connection, ids: Sequence[str], limit: int) -> OrderPage:
     states = [rows[order_id].state for order_id in shown]
     more = len(ids) > limit
     return OrderPage(
-        orders=tuple(_view(state) for state in states), next_cursor=_cursor_of(states[-1]) if more else None
+        orders=tuple(view_of(state) for state in states), next_cursor=_cursor_of(states[-1]) if more else None
     )
 
 
@@ -174,7 +174,8 @@ def _read_cursor(cursor: str) -> _Place:
         raise Refused("cursor", "take the cursor from the page before, as it is") from None
 
 
-def _view(state: Order) -> OrderView:
+def view_of(state: Order) -> OrderView:
+    """Return what is shown of an order in this state."""
     return OrderView(
         order_id=state.order_id,
         status=state.word,
