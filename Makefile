@@ -21,7 +21,7 @@ up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
 test: $(INSTALLED) ## Run every check and every test, on real servers (installs PostgreSQL and Redis where root may)
 	tests/install-servers.sh
 	$(MAKE) check
-	$(BIN)/pytest $(FAST_TESTS)
+	$(BIN)/pytest -n auto $(FAST_TESTS)
 	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%)
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
@@ -32,7 +32,7 @@ check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED) ## Run the tests that need no server
-	$(BIN)/pytest $(FAST_TESTS)
+	$(BIN)/pytest -n auto $(FAST_TESTS)
 
 bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
 	$(BIN)/python benchmarks/run.py

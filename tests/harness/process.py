@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, PoolProxiedConnection, Table, event, select
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table, event, select
 
 from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
@@ -63,7 +63,7 @@ class Faults:
     Attributes:
         on: told of each statement, whether it fails.
         on_commit: ``before`` or ``after`` the next commit took place, it fails.
-        statements: what was executed, failed or not.
+        statements: what was executed, failed or not, and ``BEGIN`` where a transaction began that may write.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -73,6 +73,7 @@ class Faults:
         self.parameters: list[Any] = []
         self._commit = engine.dialect.do_commit
         engine.dialect.do_commit = self._do_commit  # type: ignore[method-assign]
+        event.listen(engine, "begin", self._began)
         event.listen(engine, "do_execute", self._do)
         event.listen(engine, "do_executemany", self._do)
 
@@ -81,6 +82,11 @@ class Faults:
         self.parameters.append(parameters)
         if self.on(statement):
             raise gone()
+
+    def _began(self, connection: Connection) -> None:
+        if not connection.get_execution_options().get("orderflow_reading"):
+            self.statements.append("BEGIN")
+            self.parameters.append(())
 
     def _do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
         failing, self.on_commit = self.on_commit, None

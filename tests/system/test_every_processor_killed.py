@@ -96,11 +96,12 @@ class Running:
     def _ask(self, request: urllib.request.Request) -> bool:
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status == 200
+                status: int = answer.status
         except urllib.error.HTTPError as error:
-            with error:
-                assert error.code in {409, 503}, error.read()
-            return False
+            error.close()
+            status = error.code
+        assert status in {200, 409, 503}
+        return status == 200
 
     @property
     def placed(self) -> int:
@@ -137,9 +138,8 @@ def keep_in_flight(system: Running, enough: int, stop: threading.Event, failures
     with ThreadPoolExecutor(6) as customers:
         while not stop.is_set() and not failures:
             missing = enough - system.in_flight()
-            for placing in [customers.submit(system.place) for _ in range(max(0, min(60, missing)))]:
-                if (error := placing.exception()) is not None:
-                    failures.append(error)
+            placings = [customers.submit(system.place) for _ in range(max(0, min(60, missing)))]
+            failures += [error for placing in placings if (error := placing.exception()) is not None]
             stop.wait(0.05)
 
 

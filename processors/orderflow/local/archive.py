@@ -8,7 +8,9 @@ well, only it is there later.
 
 import asyncio
 import hashlib
+import os
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,11 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from orderflow.local.broker import EmbeddedBroker, RunningBroker
+from orderflow.local.errors import LocalError
 from orderflow.local.jars import class_path
 from orderflow.local.java import FLAGS, Java, java_executable
 from orderflow.local.ports import free_ports
 
 MESSAGES: Final = 200
+
+UNUSED: Final = 30 * 86_400.0
+"""Seconds without a start after which an archive, of some 70 MB, is cleared away."""
 
 PATIENCE: Final = 120.0
 """Seconds for the broker to be used, and to end: it takes six, and ten where every core is busy."""
@@ -36,15 +42,37 @@ def install(cache: Path, say: Callable[[str], None]) -> Java:
     Raises:
         LocalError: a package is missing, or a jar is not the one we know.
     """
-    java = Java(java_executable(), class_path(cache, say))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        java = Java(java_executable(), class_path(cache, say))
+    except OSError as error:
+        raise LocalError(f"{cache} cannot be used as a cache: {error.strerror or error}") from error
     archive = cache / f"kafka-{_identity(java)}.aot"
     if not archive.exists():
         say("rehearsing Kafka's start (once, some 20 s)")
-        try:
-            _rehearse(java, archive)
-        except Exception as error:
-            say(f"Kafka will start more slowly, the rehearsal failed: {error}")
-    return replace(java, archive=archive) if archive.exists() else java
+        _try_to_rehearse(java, archive, say)
+    return _archived(java, archive)
+
+
+def _try_to_rehearse(java: Java, archive: Path, say: Callable[[str], None]) -> None:
+    try:
+        _rehearse(java, archive)
+    except Exception as error:
+        # Whatever it is, Kafka runs without.
+        say(f"Kafka will start more slowly, the rehearsal failed: {error}")
+
+
+def _archived(java: Java, archive: Path) -> Java:
+    """Return ``java`` with the archive, if it is there, and clear away those of Javas that are not used any more."""
+    if not archive.exists():
+        return java
+    now = time.time()
+    with suppress(OSError):
+        os.utime(archive)
+        for other in archive.parent.glob("kafka-*.aot"):
+            if now - other.stat().st_mtime > UNUSED:
+                other.unlink()
+    return replace(java, archive=archive)
 
 
 def _identity(java: Java) -> str:
@@ -63,8 +91,6 @@ def _rehearse(java: Java, archive: Path) -> None:
         # It writes the file when it ends, in a process of its own that it waits for.
         with RunningBroker(broker, broker.rehearsal(fresh), stop_patience=PATIENCE):
             asyncio.run(asyncio.wait_for(_use(broker.address), PATIENCE))
-        for old in archive.parent.glob("kafka-*.aot"):
-            old.unlink()
         with suppress(FileNotFoundError):
             fresh.replace(archive)
 

@@ -6,6 +6,7 @@ remembered with each file's size and time of change, and they are done again whe
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,7 @@ def class_path(cache: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
     """Return the jars, fetching them if they are not on this machine yet.
 
     Args:
-        cache: the folder in which what was found is remembered.
+        cache: the folder, which is there, in which what was found is remembered.
         say: told before something that takes long.
 
     Raises:
@@ -46,7 +47,6 @@ def class_path(cache: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
         return tuple(Path(jar.path) for jar in remembered)
     found = _found(say)
     refuse_strangers({path.name: _sum(path) for path in found}, read_lock(lock.decode()))
-    cache.mkdir(parents=True, exist_ok=True)
     memory.write_bytes(msgspec.json.encode([_seen(path) for path in found]))
     return found
 
@@ -70,6 +70,14 @@ def refuse_strangers(found: Mapping[str, str], known: Mapping[str, str]) -> None
             raise LocalError(f"the embedded Kafka lacks {name}, which {LOCK.name} names")
         if found[name] != known[name]:
             raise LocalError(f"{name} is not the jar that {LOCK.name} names: its SHA-256 is {found[name]}")
+
+
+def lock_of(found: Iterable[Path]) -> str:
+    """Return the lock that knows exactly these jars. ``python -m orderflow.local.jars`` prints that of today's."""
+    lines = sorted((path.name, _sum(path)) for path in found)
+    return "\n".join(
+        ["# SHA-256 and file name of every jar of the embedded broker.", *(f"{d}  {n}" for n, d in lines), ""]
+    )
 
 
 def _found(say: Callable[[str], None]) -> tuple[Path, ...]:
@@ -105,3 +113,7 @@ def _seen(path: Path) -> _Seen | None:
 def _sum(path: Path) -> str:
     with path.open("rb") as jar:
         return hashlib.file_digest(jar, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(lock_of(_found(lambda _: None)))

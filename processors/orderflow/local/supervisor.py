@@ -80,6 +80,7 @@ class Supervisor:
         """Take everything down; asked a second time, at once."""
         if self._stop.is_set():
             for child in self._children:
+                child.stop()
                 child.kill()
         self._stop.set()
 

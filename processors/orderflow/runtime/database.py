@@ -31,7 +31,7 @@ LOCK_PATIENCE_MS = 5_000
 LOOK_AGAIN = 0.002
 """Seconds between looks at SQLite's lock: about as long as a short transaction holds it. SQLite's own waiting grows to
 100 ms a look and starves whoever stands beside a busy writer: the order's processor then came to 4 transactions a
-second, with this to 47. The connection option ``orderflow_lock_patience`` says for how many seconds, if not as usual."""
+second, with this to 47. The connection option ``orderflow_lock_patience`` says how many seconds long."""
 
 STATEMENT_LIMIT_MS = 30_000
 """PostgreSQL ends a statement that runs longer: with it goes a worker thread that would otherwise hang for good."""

@@ -20,6 +20,14 @@ def test_the_committed_lock_names_kafka_and_what_writes_its_log() -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known.values())
 
 
+def test_a_lock_knows_the_jars_it_was_made_of(tmp_path: Path) -> None:
+    for name in ("b.jar", "a.jar"):
+        (tmp_path / name).write_bytes(name.encode())
+    known = jars.read_lock(jars.lock_of(tmp_path.iterdir()))
+    assert list(known) == ["a.jar", "b.jar"]
+    jars.refuse_strangers({path.name: jars._sum(path) for path in tmp_path.iterdir()}, known)
+
+
 def test_comments_and_empty_lines_of_a_lock_say_nothing() -> None:
     assert jars.read_lock("# why\n\nabc  a.jar\n") == {"a.jar": "abc"}
 
@@ -62,13 +70,13 @@ def looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_was_found_is_remembered(tmp_path: Path, looked: list[str]) -> None:
-    cache = tmp_path / "cache"
+    cache = tmp_path
     assert jars.class_path(cache, print) == jars.class_path(cache, print) == (tmp_path / "a.jar",)
     assert looked == ["searched"]
 
 
 def test_a_jar_that_was_changed_since_is_refused(tmp_path: Path, looked: list[str]) -> None:
-    cache = tmp_path / "cache"
+    cache = tmp_path
     jars.class_path(cache, print)
     (tmp_path / "a.jar").write_bytes(b"something else")
     with pytest.raises(LocalError, match=r"^a\.jar is not the jar that"):
@@ -77,7 +85,7 @@ def test_a_jar_that_was_changed_since_is_refused(tmp_path: Path, looked: list[st
 
 
 def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, looked: list[str]) -> None:
-    cache = tmp_path / "cache"
+    cache = tmp_path
     jars.class_path(cache, print)
     [memory] = cache.glob("jars-*.json")
     memory.write_text("{half")

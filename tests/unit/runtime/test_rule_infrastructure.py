@@ -146,7 +146,7 @@ class TestWhileTheBrokerIsAway:
         process = site.process()
         site.broker.down = True
         taking = asyncio.create_task(process.processor.assigned_when_possible([COMMANDS]))
-        await until(lambda: len([text for text in process.faults.statements if text.startswith("BEGIN")]) > 2)
+        await until(lambda: process.faults.statements.count("BEGIN") > 2)
         assert not taking.done()
         site.broker.down = False
         assert await taking == {COMMANDS: 0}

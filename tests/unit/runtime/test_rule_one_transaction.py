@@ -52,7 +52,7 @@ async def test_it_holds_all_that_the_decisions_asked_for(process: Process) -> No
 async def test_a_batch_is_one_transaction(process: Process) -> None:
     process.faults.statements.clear()
     await process.take(*RICH)
-    assert [text for text in process.faults.statements if text.startswith("BEGIN")] == ["BEGIN IMMEDIATE"]
+    assert process.faults.statements.count("BEGIN") == 1
 
 
 async def test_a_failure_at_any_statement_leaves_nothing(process: Process) -> None:
