@@ -20,7 +20,11 @@ from orderflow.local.state import Folder, Lock, ProcessStatus, Status
 from orderflow.local.up import down, status, up
 
 PROGRAM = Program(
-    main="well:main", migrate="well:nothing", create_topics="well:nothing", preload=("http.server", "well")
+    main="well:main",
+    migrate="well:nothing",
+    create_topics="well:nothing",
+    preload=("well",),
+    preload_later=("http.server",),
 )
 
 WELL = """
@@ -236,7 +240,8 @@ def test_ctrl_c_in_a_terminal_stops_all_of_it_in_order(shop: Shop) -> None:
     code = (
         "from pathlib import Path; from orderflow.local.up import up; from orderflow.local.processes import Program;"
         f"up(Path({str(shop.manifest)!r}), Path({str(shop.data)!r}), cache=Path({str(shop.data)!r}),"
-        f" program=Program(main='well:main', migrate='well:nothing', create_topics='well:nothing', preload=('well',)))"
+        " program=Program(main='well:main', migrate='well:nothing', create_topics='well:nothing',"
+        " preload=('well',), preload_later=()))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -151,6 +151,9 @@ class RunningBroker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Whoever presses Ctrl-C has no time for it to write everything out.
+        if kind is KeyboardInterrupt:
+            self.kill()
         self.stop()
 
     def start(self) -> None:

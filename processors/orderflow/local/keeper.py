@@ -40,7 +40,7 @@ class Keeper:
     """Starts processes and tells of their end; a fork server that is lost is replaced.
 
     Args:
-        preload: modules that every forked process will need.
+        preload: modules that every forked process needs.
         environment: of every process.
         lock: the descriptor of an open file that every process keeps open until its end.
         log: the fork server's own.
@@ -57,6 +57,7 @@ class Keeper:
         say: Callable[[str], None],
     ) -> None:
         self._preload = tuple(preload)
+        self._preload_later: tuple[str, ...] = ()
         self._environment = dict(environment)
         self._lock = lock
         self._log = log
@@ -95,6 +96,12 @@ class Keeper:
         self._send(start)
         return await running.ended
 
+    async def preload_later(self, modules: Sequence[str]) -> None:
+        """Import more, after what was asked for until now."""
+        await self._connected.wait()
+        self._preload_later = tuple(modules)
+        self._send(Preload(modules=self._preload_later))
+
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process that was started here, if it still is."""
         self._send(Signal(pid=pid, number=number))
@@ -126,7 +133,7 @@ class Keeper:
                 start_new_session=True,
             )
         reader, self._channel = await asyncio.open_connection(sock=mine)
-        self._send(Preload(modules=self._preload))
+        self._send(Preload(modules=self._preload + self._preload_later))
         self._connected.set()
         return process, reader
 

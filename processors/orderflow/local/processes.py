@@ -20,7 +20,8 @@ class Program:
     Attributes:
         main: takes the command line of a processor or an API.
         migrate, create_topics: take the deployment's file, before the first processor starts.
-        preload: what these need, imported once for all.
+        preload: what these and the processors need, imported once for all.
+        preload_later: what the APIs need besides, imported while the databases and topics are seen to.
     """
 
     main: str = "orderflow.cli:main"
@@ -30,16 +31,25 @@ class Program:
         "uvloop",
         # Faust loads itself bit by bit when it is first used; this is what every processor uses of it.
         "faust.app",
-        "faust.transport.drivers.aiokafka",
+        "faust.app.router",
+        "faust.assignor.partition_assignor",
+        "faust.fixups.django",
         "faust.stores.memory",
-        "orderflow.cli",
+        "faust.tables.objects",
+        "faust.topics",
+        "faust.transport.drivers.aiokafka",
+        "faust.worker",
         "orderflow.runtime.worker",
         "orderflow.assembly",
         *(f"orderflow.contexts.{context}" for context in CONTEXTS),
-        "uvicorn",
+        "orderflow.local.topics",
+    )
+    preload_later: tuple[str, ...] = (
+        "orderflow.cli",
         "uvicorn.protocols.http.httptools_impl",
         "uvicorn.lifespan.on",
         "orderflow.gateway.serve",
+        "orderflow.gateway.order_process",
     )
 
 

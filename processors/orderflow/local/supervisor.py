@@ -115,6 +115,8 @@ class Supervisor:
                 group.create_task(self._start_broker())
                 group.create_task(self._job(job(folder, "migrate", program.migrate), "the databases are ready"))
                 group.create_task(self._job(job(folder, "topics", program.create_topics), "the topics are ready"))
+                # The fork server goes by order: this after both.
+                group.create_task(self._keeper.preload_later(program.preload_later))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         self._start(context_processes(system.deployment, folder, program))

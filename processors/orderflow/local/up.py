@@ -9,6 +9,9 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +103,8 @@ def down(data_dir: Path, patience: float = DOWN_PATIENCE) -> bool:
     lock = Lock(folder.supervisor_lock)
     pid = lock.holder()
     if pid:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         if not lock.wait_until_free(patience):
             raise LocalError(
                 f"the system in {data_dir} has not ended within {patience:g} s: its supervisor is pid {pid}"
@@ -118,9 +122,10 @@ def default_cache() -> Path:
 def _up(resource: OrderFlow, folder: Folder, program: Program, cache: Path, told: Reporter) -> None:
     supervising, processes = Lock(folder.supervisor_lock), Lock(folder.processes_lock)
     try:
-        _take(supervising, processes, folder)
+        _take(supervising, processes, folder, told.say)
         gateway = resource.spec.gateway
         refuse_taken_port(gateway.host, gateway.port, "spec.gateway.port")
+        program = _with_driver(program, resource)
         assert processes.descriptor is not None
         asyncio.run(_supervise(_system(resource, folder, program, cache, told.say), processes.descriptor, told))
     except OSError as error:
@@ -128,6 +133,15 @@ def _up(resource: OrderFlow, folder: Folder, program: Program, cache: Path, told
     finally:
         processes.give_back()
         supervising.give_back()
+
+
+def _with_driver(program: Program, resource: OrderFlow) -> Program:
+    """Return the program with the database's driver among what is imported once for all."""
+    if not (resource.spec.database.url or "").startswith("postgresql"):
+        return program
+    if find_spec("psycopg") is None:
+        raise LocalError("psycopg is not installed, which spec.database.url needs: pip install 'orderflow[postgres]'")
+    return replace(program, preload=(*program.preload, "psycopg"))
 
 
 async def _supervise(system: System, lock: int, told: Reporter) -> None:
@@ -151,13 +165,16 @@ def _make(folder: Folder) -> None:
         raise LocalError(f"only {free >> 20} MB are free where {folder.root} is, {LEAST_DISK >> 20} are needed")
 
 
-def _take(supervising: Lock, processes: Lock, folder: Folder) -> None:
+def _take(supervising: Lock, processes: Lock, folder: Folder, say: Callable[[str], None]) -> None:
     # Somebody who only looks holds it for a moment.
     if not supervising.take(patience=0.5):
         raise LocalError(
             f"the system in {folder.root} is running already (pid {supervising.holder()}): "
             "`orderflow status` shows it, `orderflow down` stops it"
         )
+    if processes.take(patience=0):
+        return
+    say("waiting for the processes of an earlier run to end")
     if not processes.take(LEFTOVER_PATIENCE):
         raise LocalError(f"processes of an earlier run in {folder.root} are still there: {_pids(folder)}")
 

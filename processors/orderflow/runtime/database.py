@@ -172,6 +172,7 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
         _write_ahead(cursor)
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA wal_autocheckpoint = 8000")
         cursor.close()
 
     @event.listens_for(engine, "begin")

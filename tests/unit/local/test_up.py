@@ -8,6 +8,7 @@ import pytest
 
 from orderflow.local.board import PlainLines
 from orderflow.local.errors import LocalError
+from orderflow.local.ports import free_ports
 from orderflow.local.state import Folder, Lock
 from orderflow.local.up import default_cache, up
 from orderflow.spec.errors import SpecError
@@ -76,3 +77,13 @@ def test_the_cache_is_where_the_user_keeps_such_things(monkeypatch: pytest.Monke
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert default_cache() == Path("/home/me/.cache/orderflow")
+
+
+def test_a_missing_driver_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "shop.yaml"
+    database = "  database: {url: 'postgresql+psycopg://me@127.0.0.1:1/shop_{context}'}\n"
+    path.write_text(MANIFEST % free_ports(1) + database)
+    monkeypatch.setattr("orderflow.local.up.find_spec", lambda _name: None)
+    assert sentence(path, tmp_path / "data") == (
+        "psycopg is not installed, which spec.database.url needs: pip install 'orderflow[postgres]'"
+    )
