@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orderflow.contracts.envelope import Message
-from orderflow.providers.faults import with_chaos
+from orderflow.providers.faults import CHAOS_FAILURE_RATE, with_chaos
 from orderflow.providers.protocol import Provider
 from orderflow.providers.simulated import simulated_providers
 from orderflow.runtime.context import Context
@@ -18,6 +18,7 @@ from orderflow.runtime.preparing import allow
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
+from orderflow.spec.errors import SpecError
 from orderflow.spec.products import Product
 from orderflow.spec.resource import CONTEXTS, OrderFlow
 
@@ -55,10 +56,16 @@ def all_contexts(resource: OrderFlow) -> dict[str, Context[Any]]:
 
 
 def providers_of(deployment: Deployment, context: str) -> Mapping[str, Provider]:
-    """Return the simulated providers that ``context`` calls."""
+    """Return the simulated providers that ``context`` calls.
+
+    Raises:
+        SpecError: the environment asks for faults in production.
+    """
     wanted = CALLS.get(context, ())
     if not wanted:
         return {}
+    if deployment.resource.spec.production and CHAOS_FAILURE_RATE in os.environ:
+        raise SpecError(f"{CHAOS_FAILURE_RATE} makes payments fail and is refused where spec.production is true")
     simulation = with_chaos(deployment.resource.spec.outside, os.environ)
     providers = simulated_providers(simulation, deployment.provider_record)
     return {name: providers[name] for name in wanted}

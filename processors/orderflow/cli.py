@@ -72,11 +72,10 @@ def main() -> None:
 def _one_sentence() -> Iterator[None]:
     """Turn what is known to go wrong into one sentence and exit status 1."""
     from orderflow.local.errors import LocalError  # noqa: PLC0415
-    from orderflow.spec.errors import SpecError  # noqa: PLC0415
 
     try:
         yield
-    except (LocalError, SpecError) as error:
+    except (LocalError, ValueError) as error:  # SpecError, and what the environment says wrongly, are ValueErrors
         raise Failure(str(error)) from None
 
 
@@ -108,7 +107,9 @@ def run(context: str, deployment: Path | None, instance: str | None) -> None:
 
     settled = _deployment(deployment)
     configure_logging(context, settled.resource.spec.logging.level)
-    sys.exit(run_worker(worker_settings(settled, context, instance or f"{context}-0")))
+    with _one_sentence():
+        settings = worker_settings(settled, context, instance or f"{context}-0")
+    sys.exit(run_worker(settings))
 
 
 @main.command()

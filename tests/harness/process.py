@@ -5,6 +5,7 @@ worker is, but for Faust: :meth:`Process.fetch` delivers what Faust would, and e
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -272,9 +273,11 @@ class Process:
             found = connection.execute(select(table).order_by(*table.primary_key.columns))
             return [dict(row) for row in found.mappings()]
 
-    def everything(self) -> dict[str, list[dict[str, Any]]]:
-        """The content of the database."""
-        return {table.name: self.rows(table) for table in [*recorded.sorted_tables, *TALLY.tables.sorted_tables]}
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """The content of the database, as the driver gives it."""
+        tables = [*recorded.tables, *TALLY.tables.tables]
+        with contextlib.closing(sqlite3.connect(self.site.file)) as driver:
+            return {name: driver.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
 
     def tally(self, order: str) -> Tally | None:
         """An order's aggregate as it is in the database."""

@@ -2,7 +2,7 @@
 
 Java spends most of a start reading and linking classes. A broker that is run once, used a little and stopped leaves
 that work in a file (an ahead-of-time cache, JEP 514) from which the next ones take it: measured on two busy cores,
-1.3 s to the first connection instead of 3.8 s, and 2.4 s of CPU instead of 4.2 s. A broker without the file runs as
+1.4 s to the first connection instead of 3.4 s, and 2.5 s of CPU instead of 4.4 s. A broker without the file runs as
 well, only it is there later.
 """
 

@@ -10,7 +10,7 @@ from orderflow.local.jars import MISSING_PACKAGE
 FLAGS: Final = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    # The second compiler took more time than it gave back over the first 20,000 messages: 5.6 s of CPU against 4.4 s.
+    # The second compiler took more time than it gave back over the first 20,000 messages: 6.6 s of CPU against 5.3 s.
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -31,11 +32,13 @@ from orderflow.spec.reading import read_resource
 from orderflow.spec.resource import OrderFlow
 
 LEAST_DISK: Final = 256 * 1024 * 1024
-"""Bytes that must be free: the broker alone writes some 100 MB in an hour of steady orders."""
+"""Bytes that must be free: with less, the databases and the broker would soon fill the disk."""
 LEFTOVER_PATIENCE: Final = 30.0
 """Seconds for the processes of a supervisor that was killed to end: they are told to, and finish what they are at."""
 DOWN_PATIENCE: Final = 90.0
 """Seconds for everything to stop: the longest that each kind of process is given, and some."""
+LAST_MOMENTS: Final = 5.0
+"""Seconds for a supervisor that has let go of everything to end."""
 
 
 def up(
@@ -111,6 +114,8 @@ def down(data_dir: Path, patience: float = DOWN_PATIENCE) -> bool:
             )
     if not Lock(folder.processes_lock).wait_until_free(LEFTOVER_PATIENCE):
         raise LocalError(f"processes of the system in {data_dir} are still there: {_pids(folder)}")
+    if pid:
+        _wait_for_the_end_of(pid)
     return pid is not None
 
 
@@ -177,6 +182,20 @@ def _take(supervising: Lock, processes: Lock, folder: Folder, say: Callable[[str
     say("waiting for the processes of an earlier run to end")
     if not processes.take(LEFTOVER_PATIENCE):
         raise LocalError(f"processes of an earlier run in {folder.root} are still there: {_pids(folder)}")
+
+
+def _wait_for_the_end_of(pid: int) -> None:
+    """Wait for a supervisor that has nothing left to do but to end."""
+    deadline = time.monotonic() + LAST_MOMENTS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+            # One that has ended and that its parent has not asked after yet.
+            if Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].startswith("Z"):
+                return
+        except OSError:
+            return
+        time.sleep(0.01)
 
 
 def _pids(folder: Folder) -> str:

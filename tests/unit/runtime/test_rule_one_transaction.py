@@ -63,7 +63,7 @@ async def test_a_failure_at_any_statement_leaves_nothing(process: Process) -> No
     assert written(process)["processed_events"] == len(RICH)
 
 
-async def _fetched_until_recorded(process: Process, before: dict[str, list[dict[str, object]]]) -> None:
+async def _fetched_until_recorded(process: Process, before: object) -> None:
     for statements in range(200):
         process.faults.after(statements)
         records = process.site.broker.records(("inventory-commands", 0), 0)
