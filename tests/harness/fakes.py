@@ -101,6 +101,12 @@ class MemoryBroker:
 
     # What the runtime asks of it
 
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
     async def publish(self, rows: Sequence[OutboxRow]) -> None:
         for row in rows:
             self.attempted.append(row.event_id)

@@ -336,4 +336,6 @@ def run_worker(settings: Settings) -> int:
     async def main() -> int:
         return await Worker(settings).run()
 
-    return uvloop.run(main())
+    # Faust runs its consumer in a thread with a loop of its own: that one too shall be the fast kind.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    return asyncio.run(main())
