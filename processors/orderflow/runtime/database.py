@@ -164,6 +164,7 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     # Transactions begin where the listener below says, not where Python's driver would guess.
     settings = {"isolation_level": None, "timeout": LOCK_PATIENCE_MS / 1000}
+    patience = float(str(url.query.get("timeout", settings["timeout"])))
     engine = create_engine(url, connect_args=_unless_said(url, settings), **_POOL)
 
     @event.listens_for(engine, "connect")
@@ -183,7 +184,7 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
                 connection.exec_driver_sql("PRAGMA query_only = ON")
                 connection.exec_driver_sql("BEGIN DEFERRED")
             else:
-                _begin_writing(connection, options.get("orderflow_lock_patience", LOCK_PATIENCE_MS / 1000))
+                _begin_writing(connection, options.get("orderflow_lock_patience", patience))
         except BaseException:
             # SQLAlchemy believes it has begun: what this connection executed next would commit by itself.
             connection.close()

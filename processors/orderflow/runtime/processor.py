@@ -316,6 +316,7 @@ class Processor:
             incoming.event_type,
             cause="kills-the-process",
             reason=f"its process ended {before} times while it was being decided",
+            order_id=incoming.key,
         )
 
     def _steps(self, chunk: Sequence[Incoming]) -> Steps:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -34,6 +35,8 @@ from orderflow.runtime.recorder import Recorded, Recorder
 from orderflow.runtime.rows import StaleState
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.task_rows import Task
+
+log = structlog.get_logger(__name__)
 
 Steps = Mapping[Partition, tuple[int, int, str]]
 """Per partition: the offset last recorded, the new one, and the event id at the new one."""
@@ -123,6 +126,7 @@ class UnitOfWork:
         except Exception as error:
             if _is_no_messages_fault(error):
                 raise
+            log.warning("a batch is done message by message", messages=len(batch), reason=type(error).__name__)
         return self._transact(batch, steps, {}, acknowledged, one_by_one=True)
 
     def _transact(

@@ -202,13 +202,15 @@ class TestTheWorker:
         await one.processor.put(delivery(site.broker.put(ask("o1")), []))
         assert await running == REMOVED
 
-    async def test_that_an_error_ends_does_not_sign_off(self, site: Site, workers: Starts) -> None:
+    async def test_that_an_error_ends_does_not_sign_off(
+        self, site: Site, workers: Starts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         one = workers()
 
         def break_down(*_: object) -> None:
             raise RuntimeError("a fault of the runtime's own")
 
-        one.processor._cache.show = break_down  # type: ignore[method-assign]
+        monkeypatch.setattr(one.processor._cache, "show", break_down)
         running = asyncio.create_task(one.run())
         await until(lambda: one._app.started and one.processor.positions)
         await one.processor.put(delivery(site.broker.put(ask("o1")), []))
