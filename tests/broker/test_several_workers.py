@@ -67,7 +67,11 @@ def test_orders_survive_a_killed_worker_and_an_added_one(system: System) -> None
         orders = [future.result() for future in placing]
     eventually(lambda: ended(system) == ORDERS, f"all {ORDERS} orders end", within=90)
     assert len(set(orders)) == ORDERS
-    eventually(lambda: owners(system) == {"payment-0", "payment-2", "payment-3"}, "the others took its partitions")
+    others = {"payment-0", "payment-2", "payment-3"}
+    try:
+        eventually(lambda: owners(system) == others, "the others took its partitions", within=90)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {owners(system)} own them; {system.log('payment-3')[-3000:]}") from late
 
     assert system.rows("order", "SELECT count(*) FROM orders WHERE status = 'Completed'") == [(ORDERS,)]
     kept = "SELECT count(*), count(DISTINCT order_id) FROM payment_transactions WHERE kind = 'charge' AND debit > 0"

@@ -35,6 +35,7 @@ class MemoryBroker:
     Attributes:
         down: it answers nothing.
         refused: keys whose messages it does not take.
+        failing: per key, what its next messages end in.
         unacknowledged: keys whose messages it takes without saying so.
         held: per key, what its messages wait for before they are taken.
         attempted: event ids of what it was to take from outboxes, in order.
@@ -44,7 +45,7 @@ class MemoryBroker:
     def __init__(self, partitions: int = 1) -> None:
         self.partitions = partitions
         self.down = False
-        self.breaks_with: Exception | None = None
+        self.failing: dict[str, list[Exception]] = {}
         self.refused: set[str] = set()
         self.unacknowledged: set[str] = set()
         self.held: dict[str, asyncio.Event] = {}
@@ -112,8 +113,8 @@ class MemoryBroker:
             self.attempted.append(row.event_id)
             if row.key in self.held:
                 await self.held[row.key].wait()
-            if self.breaks_with is not None:
-                raise self.breaks_with
+            if self.failing.get(row.key):
+                raise self.failing[row.key].pop(0)
             if self.down or row.key in self.refused:
                 raise PublishFailed("not taken")
             self.published.append(row)

@@ -4,20 +4,22 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from harness.fakes import DONE, ScriptedProvider
 from harness.process import Api, Process, Site, by, column, until
-from harness.tally import answer_of, ask, call_of, reply
+from harness.tally import NOON, answer_of, ask, call_of, reply
 from orderflow.contracts import codec
+from orderflow.contracts.decision import Call
+from orderflow.contracts.envelope import Metadata
 from orderflow.contracts.outcomes import ReservationDue
 from orderflow.providers.protocol import ProviderAnswer, Unavailable, Unclear
 from orderflow.runtime import task_rows
 from orderflow.runtime import tasks as tasks_module
 from orderflow.runtime.recorder import LEASE
 from orderflow.runtime.schema import outbox, tasks
+from orderflow.runtime.task_rows import Cause, Task
 
 PENDING = ProviderAnswer(status="pending")
 
@@ -93,6 +95,12 @@ class TestADefinitiveAnswer:
         gate.set()
         await process.settle()
         assert (task_of(process)["status"], outcomes(process)) == ("ended", [])
+
+    async def test_stands_when_the_task_is_not_needed_any_more(self, process: Process) -> None:
+        await process.take(ask("o1", "call"))
+        await process.settle()
+        await process.take(reply("o1"))
+        assert (task_of(process)["status"], outcomes(process)) == ("done", [answer_of("o1")])
 
     async def test_of_somebody_whose_claim_went_to_another_is_dropped(self, site: Site) -> None:
         slow = await site.joined("inventory-0/a")
@@ -357,16 +365,33 @@ class TestTheBreaker:
         await process.settle(4)
         assert set(column(process.rows(tasks), "status")) == {"done"}
 
-    async def test_is_each_providers_own_as_is_the_pool(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tasks_module, "POOL", 1)
+    async def test_is_each_providers_own(self, site: Site) -> None:
         site.providers["carrier"] = ScriptedProvider("carrier")
         process = await site.joined()
-        site.provider.script = [asyncio.Event()]
-        await process.take(ask("o1", "call"), ask("o2", "call"))
-        await until(lambda: site.provider.asked)
-        with process.engine.begin() as connection:
-            (free,) = task_rows.claim(connection, "x/1", LEASE, 1, site.clock.now() + LEASE * 2)
-        task = msgspec.structs.replace(free, body=msgspec.structs.replace(free.body, provider="carrier"))
-        process.tasks.start_now([msgspec.structs.replace(task, task_id="another")])
+        await self.opened(process)
+        process.tasks.start_now([call_on("carrier")])
         await until(lambda: site.providers["carrier"].asked)
-        assert len(site.provider.asked) == 1
+
+
+async def test_calls_run_in_a_pool_per_provider(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks_module, "POOL", 1)
+    site.providers["carrier"] = ScriptedProvider("carrier")
+    process = await site.joined()
+    site.provider.script = [asyncio.Event()]
+    await process.take(ask("o1", "call"), ask("o2", "call"))
+    await until(lambda: site.provider.asked)
+    process.tasks.start_now([call_on("carrier")])
+    await until(lambda: site.providers["carrier"].asked)
+    assert len(site.provider.asked) == 1
+
+
+def call_on(provider: str) -> Task:
+    return Task(
+        task_id="elsewhere",
+        key="o9",
+        body=Call(task_id="elsewhere", provider=provider, operation="charge", key="key-o9", arguments={}),
+        cause=Cause(metadata=Metadata()),
+        attempts=0,
+        unclear=False,
+        due_at=NOON,
+    )

@@ -10,6 +10,7 @@ import pytest
 from harness.process import PATIENCE, Api, Process, Site, column, until
 from harness.tally import ask, reserved
 from orderflow.runtime import outgoing
+from orderflow.runtime.broker import PublishFailed
 from orderflow.runtime.schema import outbox
 
 
@@ -131,6 +132,7 @@ class TestARowThatHasAnEarlierOneInSomebodyElsesHand:
         assert Api(process).apply(ask("o2")).blocked == {}
 
     async def test_is_not_held_up_by_rows_in_the_same_hand(self, process: Process) -> None:
+        process.outgoing._mark_after = 1000
         process.site.broker.held["o1"] = asyncio.Event()
         await process.outgoing.start()
         await process.take(ask("o1", number=1))
@@ -157,7 +159,7 @@ class TestAFailure:
 
     async def test_takes_along_what_waits_behind_it_in_hand(self, process: Process) -> None:
         gate = process.site.broker.held["o1"] = asyncio.Event()
-        process.site.broker.refused.add("o1")
+        process.site.broker.failing["o1"] = [PublishFailed("not taken")]
         await process.outgoing.start()
         await process.take(ask("o1", number=1))
         await process.take(ask("o1", number=2))
@@ -195,11 +197,10 @@ class TestAFailure:
         await until(lambda: process.outgoing.failing_since is None)
 
     async def test_of_a_kind_that_nobody_thought_of_ends_nothing(self, process: Process) -> None:
-        process.site.broker.breaks_with = RuntimeError("unheard of")
+        process.site.broker.failing["o1"] = [RuntimeError("unheard of")]
         await process.outgoing.start()
         await process.take(ask("o1"))
         await until(lambda: not process.outgoing.in_hand)
-        process.site.broker.breaks_with = None
         await process.take(ask("o2"))
         await published(process, *answers("o2", 1))
 
@@ -207,9 +208,13 @@ class TestAFailure:
 class TestStopping:
     async def test_publishes_and_marks_what_is_in_hand(self, process: Process) -> None:
         process.outgoing._mark_after = 1000
+        gate = process.site.broker.held["o1"] = asyncio.Event()
         await process.outgoing.start()
         await process.take(ask("o1"))
-        await process.outgoing.stop()
+        stopping = asyncio.create_task(process.outgoing.stop())
+        await until(lambda: process.site.broker.attempted)
+        gate.set()
+        await stopping
         assert column(process.rows(outbox), "published_at") == [process.site.clock.now()]
 
     async def test_waits_no_longer_than_it_has_patience(self, process: Process) -> None:

@@ -88,6 +88,7 @@ async def test_what_the_api_has_decided_is_known_too(process: Process) -> None:
     Api(process).apply(ask("o1"))
     await process.take(ask("o1"))
     assert process.seen("o1") == ("ask-o1-1",)
+    assert outcomes(process) == {"duplicate": 1}
 
 
 async def test_an_outcome_that_the_relay_published_twice_counts_once(process: Process) -> None:

@@ -70,15 +70,18 @@ class TestGoingOn:
         await process.take(ask("o1"))
         with process.engine.begin() as connection:
             assert ledger.read(connection, "another", [COMMANDS]) == {}
-            ledger.claim(connection, "another", [COMMANDS], "x/1", process.site.clock.now())
-            ledger.advance(connection, "another", "x/1", {COMMANDS: (-1, 7, "e")}, process.site.clock.now())
-            assert ledger.read(connection, "another", [COMMANDS]) == {COMMANDS: Entry(7, "e", "x/1")}
+            now, owner = process.site.clock.now(), process.owner
+            ledger.claim(connection, "another", [COMMANDS], owner, now)
+            ledger.advance(connection, "another", owner, {COMMANDS: (-1, 0, "e")}, now)
+            ledger.advance(connection, "another", owner, {COMMANDS: (0, 7, "e")}, now)
+            assert ledger.read(connection, "another", [COMMANDS]) == {COMMANDS: Entry(7, "e", owner)}
         assert column(process.rows(consumed_offsets), "offset") == [7, 0, -1]
 
     async def test_a_partition_that_is_not_assigned_is_not_processed(self, process: Process) -> None:
         record = process.site.broker.put(ask("o1"), partition=5)
         await process.deliver(record)
         assert process.tally("o1") is None
+        assert process.fetching.pauses == []
 
 
 class TestAJumpAhead:
@@ -304,6 +307,17 @@ class TestAnotherTopicUnderTheSameName:
         site.broker.expire(COMMANDS, before=4)
         restarted = await self.restarted(site)
         assert restarted.metric("orderflow_expired_messages_total", topic=COMMANDS[0]) == 3
+
+    async def test_a_start_over_after_which_nothing_came_is_gone_on_from(self, site: Site, process: Process) -> None:
+        await process.take(ask("o1", number=0))
+        for number in range(1, 6):
+            site.broker.put(ask("o1", number=number))
+        site.broker.expire(COMMANDS, before=4)
+        await process.leave()
+        for owner in ("inventory-1/b", "inventory-2/c"):
+            restarted = site.process(owner)
+            assert (await restarted.join())[COMMANDS] == 4
+            await restarted.leave()
 
     async def test_messages_that_were_read_and_expired_are_not_reported(self, site: Site, process: Process) -> None:
         await process.take(ask("o1", number=0), ask("o1", number=1))

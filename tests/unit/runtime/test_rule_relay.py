@@ -144,13 +144,17 @@ async def test_what_a_killed_relay_did_not_mark_the_next_one_publishes(site: Sit
     assert site.broker.ids() == answers("o1", 1, 1)
 
 
-async def test_a_failure_that_nobody_thought_of_stops_its_key_alone(site: Site, relaying: Process) -> None:
-    await written(site, ("o1", 1), ("o2", 1))
+async def test_a_failure_that_nobody_thought_of_stops_its_key_alone(
+    site: Site, relaying: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "AT_ONCE", 2)
+    await written(site, ("o1", 1), ("o2", 1), ("o1", 2))
     site.clock.advance(2)
-    site.broker.breaks_with = RuntimeError("unheard of")
-    assert await relaying.relay.publish_once() == 0
-    site.broker.breaks_with = None
-    assert await relaying.relay.publish_once() == 2
+    site.broker.failing["o1"] = [RuntimeError("unheard of")]
+    await relaying.relay.publish_once()
+    assert site.broker.ids() == answers("o2", 1)
+    await relaying.relay.publish_once()
+    assert site.broker.ids() == answers("o2", 1) + answers("o1", 1, 2)
 
 
 class TestTheFastPathOfTheSameProcess:

@@ -177,6 +177,7 @@ class TestADeadlineIsPostponed:
         site.broker.partitions = 4
         process = await site.joined()
         mine = partition_of("o1", 4)
+        assert mine != 0
         request = site.broker.put(ask("o1", "deadline"), partition=mine)
         await process.deliver(request)
         await published(process)
@@ -193,6 +194,8 @@ class TestADeadlineIsPostponed:
         await published(process)
         site.broker.put(reply("o7"), partition=mine)
         assert await look(process, 60) == []
+        await process.fetch()
+        assert await look(process, 1) == ["o1"]
 
     async def test_not_for_ever_by_what_stood_in_a_topic_that_is_no_more(self, site: Site, process: Process) -> None:
         """Schedule: the ends are read, the reply topic is lost and made anew before the ledger has come there."""
