@@ -33,7 +33,7 @@ from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
 
 REVISION = "r1"
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds until a test that waits for what never comes fails."""
 
 

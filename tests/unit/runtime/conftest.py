@@ -1,10 +1,12 @@
 """A site for each test: a database of its own with the tables of a small context, and processes that it starts."""
 
+import logging
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from harness.process import Process, Site, make_database
 from orderflow.runtime import processor
@@ -19,11 +21,14 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def site(blank_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """Nobody waits between looks at a database that is away."""
+    """Nobody waits between looks at a database that is away, and warnings alone are written: each line costs a test."""
     monkeypatch.setattr(processor, "PROBE", (0.0, 0.001))
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     site = Site(Path(shutil.copy(blank_database, tmp_path / "inventory.db")))
     yield site
     await site.close()
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -18,9 +18,13 @@ def answers(order: str, *numbers: int) -> list[str]:
     return [reserved(ask(order, number=number)) for number in numbers]
 
 
+HELD_FOR = outgoing.PATIENCE
+
+
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_looks_and_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outgoing, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(outgoing, "PATIENCE", timedelta(hours=1))
 
 
 async def published(process: Process, *event_ids: str) -> None:
@@ -32,6 +36,14 @@ async def test_what_was_committed_goes_out_without_waiting_for_the_relay(process
     await process.outgoing.start()
     await process.take(ask("o1"), ask("o2"))
     await published(process, *answers("o1", 1), *answers("o2", 1))
+
+
+async def test_what_the_api_has_committed_goes_out_the_same_way(process: Process) -> None:
+    await process.outgoing.start()
+    applied = Api(process).apply(ask("o1"))
+    process.outgoing.hand_over(applied.outbox, applied.blocked)
+    await published(process, *answers("o1", 1))
+    await until(lambda: None not in column(process.rows(outbox), "published_at"))
 
 
 async def test_a_keys_messages_go_out_in_the_order_of_their_rows(process: Process) -> None:
@@ -116,7 +128,7 @@ class TestARowThatHasAnEarlierOneInSomebodyElsesHand:
         assert process.site.broker.ids() == answers("o2", 1) + answers("o1", 1, 2, 3)
 
     async def test_is_left_to_the_relay_after_a_second(self, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert timedelta(seconds=1) == outgoing.PATIENCE
+        assert timedelta(seconds=1) == HELD_FOR
         monkeypatch.setattr(outgoing, "PATIENCE", timedelta(0))
         await self.blocked(process)
         await until(lambda: answers("o1", 2)[0] not in process.outgoing.in_hand)

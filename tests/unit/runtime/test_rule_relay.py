@@ -1,13 +1,14 @@
 """The relay publishes unpublished rows older than a second, in order, and stops a key at a failure."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from harness.process import Process, Site, by, column, until
 from harness.tally import ask, reserved
-from orderflow.runtime import relay
+from orderflow.runtime import outgoing, relay
 from orderflow.runtime.schema import outbox
 
 
@@ -169,8 +170,9 @@ class TestTheFastPathOfTheSameProcess:
         await until(lambda: not process.outgoing.in_hand)
         assert site.broker.ids() == answers("o1", 1)
 
-    async def test_is_helped_out_with_what_goes_before_it(self, site: Site) -> None:
+    async def test_is_helped_out_with_what_goes_before_it(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Schedule: a row was left behind, and its key goes on getting new ones, faster than the relay looks."""
+        monkeypatch.setattr(outgoing, "PATIENCE", timedelta(hours=1))
         await written(site, ("o1", 1))
         process = await site.joined("inventory-1/b")
         await process.outgoing.start()

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from harness.process import PATIENCE, REVISION, Process, Site, column, remove_re
 from harness.tally import TALLY, ask, call_of, decide, reserved
 from orderflow.contracts.decision import Decision
 from orderflow.contracts.envelope import Message
-from orderflow.runtime import worker
+from orderflow.runtime import relay, worker
 from orderflow.runtime.context import Context
 from orderflow.runtime.incoming import Record
+from orderflow.runtime.ledger import Partition
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.runtime.schema import consumed_offsets, outbox, tasks
 from orderflow.runtime.state_cache import StateCache
@@ -69,26 +70,33 @@ class TestTheProcessor:
         slow = Slow()
         process = await site.joined(context=slow.context())
         process.run()
-        await process.processor.put(delivery(site.broker.put(ask("o1")), []))
+        dealt_with: list[int] = []
+        await process.processor.put(delivery(site.broker.put(ask("o1")), dealt_with))
         await until(slow.begun.is_set)
         leaving = asyncio.create_task(process.leave())
         await asyncio.sleep(0)
         assert not leaving.done()
         slow.go_on.set()
         await leaving
+        await until(lambda: dealt_with == [0])
         assert process.seen("o1") == ("ask-o1-1",)
         assert column(process.rows(consumed_offsets), "owner") == [None, None]
 
-    async def test_takes_over_only_behind_the_batch(self, site: Site) -> None:
-        slow = Slow()
-        process = await site.joined(context=slow.context())
+    async def test_takes_over_only_between_two_batches(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Schedule: the ledger is read, a batch is recorded, and the processor goes on from what was read."""
+        process = await site.joined()
         process.run()
-        await process.processor.put(delivery(site.broker.put(ask("o1")), []))
-        await until(slow.begun.is_set)
-        joining = asyncio.create_task(process.join())
-        await asyncio.sleep(0)
-        slow.go_on.set()
-        await joining
+        dealt_with: list[int] = []
+        first_offsets = site.broker.first_offsets
+
+        async def late(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+            await process.processor.put(delivery(site.broker.put(ask("o1")), dealt_with))
+            await until(lambda: dealt_with or process.processor._busy._waiters)
+            return await first_offsets(partitions)
+
+        monkeypatch.setattr(site.broker, "first_offsets", late)
+        await process.join()
+        await until(lambda: dealt_with == [0])
         assert process.processor.positions[COMMANDS].recorded == 0
 
     async def test_decides_nothing_of_a_partition_that_has_left(self, process: Process, site: Site) -> None:
@@ -226,6 +234,16 @@ class TestTheWorker:
         await workers()._open()
         (task,) = dead.rows(tasks)
         assert (task["task_id"], task["claimed_by"], task["unclear"]) == (call_of("o1"), None, True)
+
+    async def test_relays_when_it_wakes_up_and_every_five_seconds(self, site: Site, workers: Starts) -> None:
+        assert relay.EVERY == 5
+        await (await site.joined("inventory-1/killed")).take(ask("o1"))
+        site.clock.advance(2)
+        one = workers()
+        running = asyncio.create_task(one.run())
+        await until(lambda: site.broker.ids() == [reserved(ask("o1"))])
+        one._stop.set()
+        await running
 
     async def test_relays_if_it_holds_the_anchor_and_only_then(self, site: Site, workers: Starts) -> None:
         await (await site.joined("inventory-1/killed")).take(ask("o1"))

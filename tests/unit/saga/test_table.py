@@ -20,9 +20,9 @@ ALL = list(product(STANDINGS, Kind))
 STEPS: tuple[StepName, ...] = ("payment", "inventory", "fulfillment")
 
 
-@pytest.mark.parametrize(("standing", "kind"), ALL)
-def test_every_kind_of_message_has_an_action_in_every_standing(standing: Standing, kind: Kind) -> None:
-    assert TABLE[standing, kind] in Action
+@pytest.mark.parametrize("standing", STANDINGS, ids=str)
+def test_every_kind_of_message_has_an_action_in_every_standing(standing: Standing) -> None:
+    assert {kind for kind in Kind if TABLE[standing, kind] in Action} == set(Kind)
 
 
 def test_the_table_has_no_other_rows() -> None:
@@ -52,9 +52,9 @@ def saga_in(standing: Standing, step: StepName) -> Saga:
     return Saga(order_id="order-1", plan=plan, phase=standing.phase, status="PENDING", word="Pending", steps=steps)
 
 
-@pytest.mark.parametrize(("standing", "kind"), [(standing, kind) for standing, kind in ALL if standing != NOBODY])
-def test_the_orchestration_carries_every_action_out(standing: Standing, kind: Kind) -> None:
-    for step in STEPS:
+@pytest.mark.parametrize("standing", [standing for standing in STANDINGS if standing != NOBODY], ids=str)
+def test_the_orchestration_carries_every_action_out(standing: Standing) -> None:
+    for kind, step in product(Kind, STEPS):
         before = saga_in(standing, step)
         move = react(before, Signal(kind=kind, step=step, reference="new", reason="because"))
 
