@@ -169,7 +169,9 @@ class OrderCommands:
             return await self._write(taking)
         async with self._turns.turn(taking.claim.key):
             try:
-                return await self._write(taking, wait_for_locks=False)
+                # Where a lock is on everything, its holder need not have to do with the key: then it is the store that
+                # is busy, and whoever shares the key in this process has been waited for already.
+                return await self._write(taking, wait_for_locks=not self._store.locks_rows)
             except Locked:
                 raise idempotency.in_flight() from None
 

@@ -67,6 +67,7 @@ class Store:
         readers: threads that read.
 
     Attributes:
+        locks_rows: whether a lock that does not come free is that of a row, or (SQLite) anybody's on everything.
         engine: for whoever else works on this database in this process, with the usual patience.
     """
 
@@ -74,8 +75,8 @@ class Store:
         self.engine = open_database(url, durability)
         self._writing = open_database(url, durability)
         _bound_lock_waits(self._writing)
-        self._is_file = self.engine.dialect.name == "sqlite"
-        self._writers = ThreadPoolExecutor(1 if self._is_file else writers, "write")
+        self.locks_rows = self.engine.dialect.name != "sqlite"
+        self._writers = ThreadPoolExecutor(writers if self.locks_rows else 1, "write")
         self._readers = ThreadPoolExecutor(readers, "read")
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import faust
+import structlog
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
@@ -30,6 +31,8 @@ from orderflow.runtime.state_cache import StateCache
 SESSION_SECONDS = 6.0
 """The least a broker allows by default: a killed worker's partitions move after that long."""
 
+
+log = structlog.get_logger(__name__)
 
 GAP = 0.004
 """Seconds between two fetches of a context that somebody waits for. The first message after a pause is fetched at once;
@@ -175,7 +178,11 @@ class FaustFetching:
         """Go on fetching at the given offsets."""
         assigned = self._app.consumer.assignment()
         wanted = {self._app.full(partition): offset for partition, offset in offsets.items()}
-        await self._app.consumer.seek_wait({tp: offset for tp, offset in wanted.items() if tp in assigned})
+        try:
+            await self._app.consumer.seek_wait({tp: offset for tp, offset in wanted.items() if tp in assigned})
+        except IllegalStateError:
+            # A partition has just left; with the next assignment everything is sought anew.
+            log.info("a rebalance came first")
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Stop fetching."""

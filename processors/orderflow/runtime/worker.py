@@ -25,10 +25,17 @@ from orderflow.runtime import outbox, task_rows
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock, SystemClock
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import RevisionRemoved, is_infrastructure_failure, open_database, reading
+from orderflow.runtime.database import (
+    RevisionRemoved,
+    assert_allowed,
+    is_infrastructure_failure,
+    open_database,
+    reading,
+)
 from orderflow.runtime.faust_app import FaustFetching, build_app
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.kafka import KafkaBroker
+from orderflow.runtime.ledger import Partition
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
@@ -49,6 +56,9 @@ CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
+SILENT_AFTER = 20.0
+"""Seconds after which one partition with messages waiting, beside others that go on, is fetched anew: several times
+what the slowest batch and a rebalance take."""
 LEAVE_AFTER = 90.0
 """A stuck worker ends itself then, where nobody acts on its liveness."""
 REMOVED = 78
@@ -134,7 +144,9 @@ class Worker:
             self._broker,
             self._telemetry,
         )
-        self.processor.fetching = FaustFetching(self._app)
+        self._fetching = FaustFetching(self._app)
+        self.processor.fetching = self._fetching
+        self._silent: dict[Partition, tuple[int, float]] = {}
         self._app.processor = self.processor
         self._health = HealthServer(
             settings.host, settings.port, self._liveness, self._readiness, self._telemetry.registry
@@ -192,6 +204,7 @@ class Worker:
         settings = self.settings
         prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
         with self._engine.begin() as connection:
+            assert_allowed(connection, settings.revision)
             task_rows.free(connection, self._owner)
             kept = connection.scalar(select(func.count()).select_from(decisions)) or 0
             self._unit.sampling.kept = kept
@@ -281,23 +294,49 @@ class Worker:
 
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
-        depth, oldest, dead = await self._sql.run(self._count)
+        try:
+            depth, oldest, dead = await self._sql.run(self._count)
+            ends = await self._broker.end_offsets(sorted(positions)) if positions else {}
+        except (SQLAlchemyError, PublishFailed):
+            # Nobody can make progress meanwhile, and nobody is to be restarted for it.
+            self.processor.progress = time.monotonic()
+            raise
         self._passed("database")
+        self._passed("broker")
         self._telemetry.outbox_depth.set(depth)
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._telemetry.outbox_age.set(age)
         self._telemetry.dead_open.set(dead)
-        ends = await self._broker.end_offsets(sorted(positions)) if positions else {}
-        self._passed("broker")
-        waiting = 0
+        waiting = {}
         for partition, recorded in positions.items():
             lag = max(0, ends[partition] - recorded - 1)
-            waiting += lag
             self._telemetry.lag.labels(partition[0], str(partition[1])).set(lag)
+            if lag:
+                waiting[partition] = recorded
+        await self._look_for_silence(waiting)
+
+    async def _look_for_silence(self, waiting: dict[Partition, int]) -> None:
+        """Fetch a partition anew that has had messages waiting for long and recorded none; leave if nothing helps."""
+        now = time.monotonic()
         if not waiting or self.processor.away:
-            self.processor.progress = time.monotonic()
-        elif time.monotonic() - self.processor.progress > LEAVE_AFTER:
-            raise RuntimeError(f"stuck: {waiting} messages wait and none was recorded for {LEAVE_AFTER:.0f} seconds")
+            self.processor.progress = now
+            self._silent.clear()
+            return
+        if now - self.processor.progress > LEAVE_AFTER:
+            raise RuntimeError(f"stuck: messages wait in {len(waiting)} partitions and none was recorded for long")
+        self._silent = {
+            partition: since if (since := self._silent.get(partition)) and since[0] == recorded else (recorded, now)
+            for partition, recorded in waiting.items()
+        }
+        silent = {partition: at[0] + 1 for partition, at in self._silent.items() if now - at[1] > SILENT_AFTER}
+        if silent:
+            log.warning(
+                "fetching silent partitions anew", partitions=[f"{topic}[{number}]" for topic, number in silent]
+            )
+            self._telemetry.rewinds.labels("silence").inc(len(silent))
+            for partition in silent:
+                del self._silent[partition]
+            await self._fetching.seek(silent)
 
     def _count(self) -> tuple[int, Any, int]:
         with reading(self._engine) as connection:
