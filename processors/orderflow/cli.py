@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orderflow.client.failures import Failure
+
 if TYPE_CHECKING:
     from orderflow.spec.deployment import Deployment
 
@@ -28,14 +30,6 @@ deployment = click.option(
     "--deployment", type=click.Path(path_type=Path, dir_okay=False), help="The deployment file that `up` has written."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-class Failure(click.ClickException):
-    """One sentence on standard error, and exit status 1."""
-
-    def show(self, file: object = None) -> None:
-        """Print the sentence."""
-        click.echo(f"orderflow: {self.message}", err=True)
 
 
 class LazyGroup(click.Group):
@@ -81,15 +75,12 @@ def _one_sentence() -> Iterator[None]:
 
 def _deployment(path: Path | None, folder: Path = DATA_DIR) -> "Deployment":
     from orderflow.spec.deployment import DEPLOYMENT_VARIABLE, read_deployment  # noqa: PLC0415
-    from orderflow.spec.errors import SpecError  # noqa: PLC0415
 
     default = folder / "run.json"
     if path is None and not os.environ.get(DEPLOYMENT_VARIABLE) and default.exists():
         path = default
-    try:
+    with _one_sentence():
         return read_deployment(path)
-    except SpecError as error:
-        raise Failure(str(error)) from None
 
 
 CONTEXT = click.Choice(["order", "payment", "inventory", "fulfillment", "notification", "analytics"])

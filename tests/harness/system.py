@@ -7,7 +7,6 @@ the order API, the topics and the databases.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,20 +24,13 @@ from sqlalchemy import Engine
 from harness.broker import create_topics
 from orderflow.assembly import all_contexts, prepare_databases
 from orderflow.contracts.topics import TOPICS, dead_letter_topic
+from orderflow.local.ports import free_ports
 from orderflow.runtime.faust_app import changelog_topics
 from orderflow.spec.deployment import Deployment, process_names, resolve
 from orderflow.spec.resource import CONTEXTS, OrderFlow
 
 ENDED: Final = frozenset({"Completed", "Cancelled", "FULFILLED", "CANCELLED", "Shipped", "Failed"})
 """The last words of the four built-in flows. Under ``order-to-delivery`` nothing stays Shipped."""
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(look: Callable[[], Any], what: str, within: float = 30.0) -> Any:
@@ -59,13 +51,15 @@ class System:
     def __init__(self, resource: OrderFlow, folder: Path, broker: str) -> None:
         prefix = f"{uuid4().hex[:8]}-"
         spec = resource.spec
+        names = process_names(resource)
+        gateway, *others = free_ports(len(names) + 1)
         spec = msgspec.structs.replace(
             spec,
             broker=msgspec.structs.replace(spec.broker, topic_prefix=prefix),
-            gateway=msgspec.structs.replace(spec.gateway, port=free_port()),
+            gateway=msgspec.structs.replace(spec.gateway, port=gateway),
         )
         resource = msgspec.structs.replace(resource, spec=spec)
-        ports = {name: free_port() for name in process_names(resource)}
+        ports = dict(zip(names, others, strict=True))
         self.deployment: Deployment = resolve(resource, data_dir=folder, broker=broker, ports=ports, revision="test")
         self.folder = folder
         self.prefix = prefix
@@ -101,7 +95,7 @@ class System:
 
     def add_worker(self, name: str) -> None:
         """Start one more worker than the resource names: ``payment-1``."""
-        ports = {**self.deployment.ports, name: free_port()}
+        ports = {**self.deployment.ports, name: free_ports(1)[0]}
         self.deployment = msgspec.structs.replace(self.deployment, ports=ports)
         self._write()
         self.start(name)

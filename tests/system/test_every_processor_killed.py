@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 from harness.system import eventually
+from servers.process import free_port
 
 MANIFEST = """
 apiVersion: orderflow.dev/v1alpha1
@@ -49,13 +49,6 @@ IN_FLIGHT = 500
 CONTEXTS = ("order", "payment", "inventory", "fulfillment", "notification", "analytics")
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Running:
