@@ -242,17 +242,8 @@ class Process:
         if not records:
             return
         running = self.run()
-        left = len(records)
         over = asyncio.Event()
-
-        def dealt_with() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                over.set()
-
-        for record in records:
-            await self.processor.put(Delivery(record, dealt_with))
+        await self.processor.put(Delivery(records, over.set))
         waiting = asyncio.create_task(over.wait())
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)

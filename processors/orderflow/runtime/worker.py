@@ -43,7 +43,7 @@ from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import dead_letters, decisions
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
@@ -54,6 +54,8 @@ DUE_EVERY = 0.25
 """Seconds between looks for due tasks: what a timer or a retry is late at the most."""
 CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
+CHANGES_EVERY = 0.25
+"""Seconds between two looks at what the changelogs have to be told: of a key that changed often, the newest value."""
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
 SILENT_AFTER = 20.0
@@ -97,7 +99,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
         self._engine = open_database(settings.database_url, settings.durability)
-        self._sql = SqlThread(settings.instance)
+        self._sql = sql_for(self._engine.dialect.name, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
         self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
         self._stop = asyncio.Event()
@@ -198,7 +200,8 @@ class Worker:
         log.info("running", instance=self.settings.instance, revision=self.settings.revision)
 
     async def _open(self) -> tuple[OutboxRow, ...]:
-        return await self._sql.run(self._open_database)
+        # Migrating takes a second: in a thread, so that it can be told to stop and says how it is.
+        return await asyncio.to_thread(self._open_database)
 
     def _open_database(self) -> tuple[OutboxRow, ...]:
         settings = self.settings
@@ -238,6 +241,7 @@ class Worker:
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
             "gauges": self._every(GAUGES_EVERY, self._measure),
+            "changes": self._every(CHANGES_EVERY, self._tell_changes),
             "faust": self._app.wait_until_stopped(),
         }
 
@@ -291,6 +295,10 @@ class Worker:
             while await self._relay.publish_once() > 0:
                 pass
         self._passed("relay")
+
+    async def _tell_changes(self) -> None:
+        changes, self._app.changes = self._app.changes, {}
+        self._broker.tell(changes.items())
 
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
