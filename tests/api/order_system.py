@@ -1,6 +1,6 @@
 """The order API over a real database, with what stands around it under the test's control."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -49,6 +49,12 @@ class Published:
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
         self.rows += rows
+
+    def take_acknowledged(self) -> list[str]:
+        return []
+
+    def marked(self, event_ids: Collection[str]) -> None:
+        pass
 
 
 class Decides:

@@ -4,7 +4,7 @@ An order, its idempotency key and its first messages are stored together or not 
 then the messages go out. A commit whose acknowledgement was lost is noticed by the next attempt, which finds the order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,14 +24,15 @@ from orderflow.contracts.decision import Refused
 from orderflow.contracts.envelope import Message
 from orderflow.gateway import idempotency
 from orderflow.gateway.cache import Cache
+from orderflow.gateway.grouped_writes import Locked
 from orderflow.gateway.idempotency import Answer, Key, Turns
 from orderflow.gateway.invalidation import order_entries
 from orderflow.gateway.order_requests import OrderBody, Origin, StatusBody, change_status, create_order
 from orderflow.gateway.problems import Problem, not_found, refusal
 from orderflow.gateway.requests import body_of, content_hash, decoded, idempotency_key_of, principal_of
-from orderflow.gateway.store import Locked, Store
+from orderflow.gateway.store import Store
 from orderflow.gateway.tracing import Trace, trace_of
-from orderflow.runtime import inbox
+from orderflow.runtime import inbox, outbox
 from orderflow.runtime.broker import OutboxRow
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.database import RevisionRemoved
@@ -56,6 +57,12 @@ class Decides(Protocol):
 
 class TakesOut(Protocol):
     """Publishes what was committed: :class:`~orderflow.runtime.outgoing.Outgoing`."""
+
+    def take_acknowledged(self) -> list[str]:
+        """Return the event ids of published rows that are not marked yet; the caller marks them."""
+
+    def marked(self, event_ids: Collection[str]) -> None:
+        """Take note that rows have been marked."""
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
         """Take rows that have been committed; see there for ``blocked``."""
@@ -206,8 +213,17 @@ class OrderCommands:
         return Origin(order_id=order_id, event_id=str(uuid4()), correlation_id=correlation_id, at=self._clock.now())
 
     async def _write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
+        """Do ``work`` in one transaction, which takes along the marks of what has been published meanwhile."""
+        acknowledged = self._takes_out.take_acknowledged()
+
+        def all_of_it(connection: Connection, attempt: int) -> T:
+            outbox.mark_published(connection, acknowledged, self._clock.now())
+            return work(connection, attempt)
+
         try:
-            return await self._store.write(work, wait_for_locks=wait_for_locks)
+            done = await self._store.write(all_of_it, wait_for_locks=wait_for_locks)
+            self._takes_out.marked(acknowledged)
+            return done
         except Refused as refused:
             raise refusal(refused) from None
         except RevisionRemoved:

@@ -18,8 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from orderflow.contexts.order.tables import idempotency_keys
+from orderflow.gateway.grouped_writes import Locked
 from orderflow.gateway.problems import Problem
-from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER, Locked
+from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER
 from orderflow.runtime.database import is_locked
 from orderflow.runtime.statements import Statement
 

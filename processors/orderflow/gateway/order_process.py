@@ -45,6 +45,11 @@ REMOVED: Final = 78
 """Exit status of a process whose revision has been removed (EX_CONFIG): starting it again does not help."""
 
 
+MARK_AFTER = 0.03
+"""Seconds: the order's processor holds its next message until the ones before it are marked, and a hop of a saga takes
+so long."""
+
+
 class OrderProcess:
     """The order API of one deployment. ``leave`` stops the server; whoever makes one sets it.
 
@@ -62,7 +67,7 @@ class OrderProcess:
         self._sampling = Sampling()
         self._sql = sql_for(self._store.engine, instance)
         self._broker = LateBroker(KafkaBroker(deployment.broker, deployment.topic_prefix, instance))
-        self._outgoing = Outgoing(self._broker, self._store.engine, self._sql, self._clock)
+        self._outgoing = Outgoing(self._broker, self._store.engine, self._sql, self._clock, mark_after=MARK_AFTER)
         self._cache: Cache = RedisCache(spec.cache.url) if spec.cache.url else MemoryCache()
         self._upstreams = Upstreams({name: root for name, root in deployment.read_apis.items() if name != CONTEXT})
         self._invalidation = Invalidation(

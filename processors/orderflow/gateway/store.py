@@ -1,6 +1,6 @@
 """The order database as a request sees it: short transactions, bounded waits, bounded retries.
 
-SQLite takes one writer at a time and is done in a millisecond: its writes take turns on the event loop. PostgreSQL is
+SQLite takes one writer at a time and is done in a millisecond: its writes go together, on the event loop. PostgreSQL is
 waited for in threads, and so are the reads of both, which may be long. What fails for the store's sake is tried again a
 few times and then becomes :class:`StoreUnavailable`; what fails for the request's sake (a refusal) goes straight
 through.
@@ -10,24 +10,21 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
+from orderflow.gateway.grouped_writes import GroupedWrites, Locked
 from orderflow.runtime.database import (
-    LOOK_AGAIN,
     is_infrastructure_failure,
-    is_locked,
     open_database,
     reading,
-    without_waiting,
 )
 from orderflow.runtime.precedence import precedence_at
 from orderflow.runtime.rows import StaleState
@@ -53,13 +50,6 @@ class StoreUnavailable(Exception):  # noqa: N818 - names a state of the store
     """The store has failed every attempt, or is too far behind to make one. Nothing is known to be stored."""
 
 
-class Locked(Exception):  # noqa: N818 - names a state of a row
-    """Somebody else has held the row for as long as a request waits for it.
-
-    On SQLite, whose lock is on the whole database, whoever writes holds every row.
-    """
-
-
 class Store:
     """Runs work on one database.
 
@@ -79,8 +69,8 @@ class Store:
         _bound_lock_waits(self._writing)
         self.locks_rows = self.engine.dialect.name != "sqlite"
         self._writers = ThreadPoolExecutor(writers, "write")
-        self._turn = asyncio.Lock()
         self._precedence = None if self.locks_rows else precedence_at(self.engine)
+        self._together = GroupedWrites(self._writing, self._precedence) if self._precedence is not None else None
         self._readers = ThreadPoolExecutor(readers, "read")
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
@@ -101,9 +91,7 @@ class Store:
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1))
             try:
-                if self.locks_rows:
-                    return await self._run(self._writers, partial(self._transact, work, attempt))
-                return await self._in_turn(partial(self._transact, work, attempt))
+                return await self._transact(work, attempt)
             except Locked as error:
                 if not wait_for_locks:
                     raise
@@ -128,32 +116,6 @@ class Store:
             log.warning("store failed", error=_summary(error))
             raise StoreUnavailable("the store does not answer") from error
 
-    async def _in_turn(self, job: Callable[[], T]) -> T:
-        """Run ``job`` here as soon as SQLite's lock is free.
-
-        Whoever has queued behind others that waited for the lock has waited as well: the patience is the same for all.
-        """
-        queued = time.monotonic()
-        async with self._turn:
-            _assert_in_time(queued)
-            try:
-                with without_waiting():
-                    return job()
-            except Locked:
-                return await self._going_first(job, queued + LOCK_PATIENCE)
-
-    async def _going_first(self, job: Callable[[], T], deadline: float) -> T:
-        assert self._precedence is not None
-        with self._precedence.claimed():
-            while True:
-                await asyncio.sleep(LOOK_AGAIN)
-                try:
-                    with without_waiting():
-                        return job()
-                except Locked:
-                    if time.monotonic() > deadline:
-                        raise
-
     async def _run(self, threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
         queued = time.monotonic()
         context = contextvars.copy_context()
@@ -164,22 +126,14 @@ class Store:
 
         return await asyncio.get_running_loop().run_in_executor(threads, start)
 
-    def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
-        with self._begun() as connection:
-            return work(connection, attempt)
+    async def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
+        if self._together is not None:
+            return await self._together.run(lambda connection: work(connection, attempt), LOCK_PATIENCE)
+        return await self._run(self._writers, partial(self._alone, work, attempt))
 
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        """Give a connection in a transaction, which SQLite begins with its lock in hand."""
-        with self._writing.connect() as connection:
-            try:
-                transaction = connection.begin()
-            except DBAPIError as error:
-                if not is_locked(error):
-                    raise
-                raise Locked("another writer has the database") from error
-            with transaction:
-                yield connection
+    def _alone(self, work: Callable[[Connection, int], T], attempt: int) -> T:
+        with self._writing.begin() as connection:
+            return work(connection, attempt)
 
     def _look(self, work: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:

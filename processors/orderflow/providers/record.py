@@ -10,8 +10,10 @@ If the store is away, a call that was to be settled is unclear (its commit may h
 unavailable; nothing else is raised for it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -128,6 +130,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return ProviderAnswer(status=self.status, reference=self.reference, detail=self.detail)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    provider: str
+    operation: str
+    key: str
+    subject: str
+    decide: Callable[[Sequence[Record]], Record]
+
+
 class Store:
     """The record of one or several providers. Opened, and its table created, at first use; several processes may.
 
@@ -139,6 +150,8 @@ class Store:
         self._url = url
         self._engine: Engine | None = None
         self._has_schema = False
+        self._asked: list[tuple[_Request, asyncio.Future[Record]]] = []
+        self._settling: asyncio.Task[None] | None = None
         self._sql: Sql = SqlOnLoop() if make_url(url).get_backend_name() == "sqlite" else SqlThread("provider")
 
     async def settle(
@@ -152,12 +165,33 @@ class Store:
         Raises:
             Unclear: the store went away, perhaps after the record was written.
         """
+        request = _Request(provider, operation, key, subject, decide)
+        if not self._asked:
+            self._settling = asyncio.create_task(self._settle_asked())
+        answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._asked.append((request, answer))
+        return await answer
+
+    async def _settle_asked(self) -> None:
+        """Settle in one transaction whatever is asked for at the same time."""
+        await asyncio.sleep(0)
+        asked, self._asked = self._asked, []
         try:
-            return await self._sql.run(self._settle, provider, operation, key, subject, decide)
-        except (SQLAlchemyError, OSError) as error:
-            if not is_infrastructure_failure(error):
+            records = await self._sql.run(self._settle, [request for request, _ in asked])
+        except BaseException as error:
+            for request, answer in asked:
+                if not answer.done():
+                    answer.set_exception(_failure(request, error))
+            if not isinstance(error, Exception):
                 raise
-            raise Unclear(f"{provider} lost its record while at {operation} {key}: {error}") from error
+            return
+        for (_, answer), record in zip(asked, records, strict=True):
+            if answer.done():
+                continue
+            if isinstance(record, Exception):
+                answer.set_exception(record)
+            else:
+                answer.set_result(record)
 
     async def find(self, provider: str, operation: str, key: str) -> Record | None:
         """Return what is recorded under ``operation`` and ``key``.
@@ -178,18 +212,12 @@ class Store:
         if self._engine is not None:
             self._engine.dispose()
 
-    def _settle(
-        self, provider: str, operation: str, key: str, subject: str, decide: Callable[[Sequence[Record]], Record]
-    ) -> Record:
+    def _settle(self, requests: Sequence["_Request"]) -> list[Record | Exception]:
         with self._open().begin() as connection:
-            _lock(connection, f"{provider}/{subject}")
-            known = _on_subject(connection, provider, subject)
-            for record in known:
-                if (record.operation, record.key) == (operation, key):
-                    return record
-            record = decide(known)
-            _INSERT.run(connection, _values(record))
-            return record
+            # Everybody locks in the same order, so that nobody waits in a circle.
+            for subject in sorted({f"{request.provider}/{request.subject}" for request in requests}):
+                _lock(connection, subject)
+            return [_settled(connection, request) for request in requests]
 
     def _find(self, provider: str, operation: str, key: str) -> Record | None:
         wanted = {"of_provider": provider, "of_operation": operation, "under_key": key}
@@ -204,6 +232,28 @@ class Store:
             create_schema(self._engine)
             self._has_schema = True
         return self._engine
+
+
+def _settled(connection: Connection, request: _Request) -> Record | Exception:
+    """Return the record of ``request``, written if there was none, or what kept it from being decided."""
+    known = _on_subject(connection, request.provider, request.subject)
+    for record in known:
+        if (record.operation, record.key) == (request.operation, request.key):
+            return record
+    try:
+        record = request.decide(known)
+    except Exception as error:  # whatever it is, it is for the one who asked
+        return error
+    _INSERT.run(connection, _values(record))
+    return record
+
+
+def _failure(request: _Request, error: BaseException) -> BaseException:
+    if not isinstance(error, SQLAlchemyError | OSError) or not is_infrastructure_failure(error):
+        return error
+    unclear = Unclear(f"{request.provider} lost its record while at {request.operation} {request.key}: {error}")
+    unclear.__cause__ = error
+    return unclear
 
 
 def create_schema(engine: Engine) -> None:

@@ -36,7 +36,7 @@ SESSION_SECONDS = 6.0
 
 log = structlog.get_logger(__name__)
 
-GAP = 0.02
+GAP = 0.03
 """Seconds between two fetches of a context that somebody waits for. The first message after a pause is fetched at once;
 under load the fixed cost of a fetch, a transaction and a publication, some 3 ms, is shared by what comes within this
 time. A saga of five hops has 150 ms."""

@@ -40,8 +40,9 @@ class _Compiled:
             conversions.update(dict.fromkeys(members, conversions[name]))
         self._positions = expanded.positiontup
         columns = statement.selected_columns if isinstance(statement, Select) else ()
-        self._results = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self.reads = any(self._results)
+        self._results = [column.type.dialect_impl(dialect) for column in columns]
+        self._dialect = dialect
+        self._reads: list[Convert | None] | None = None
         self._conversions = [(name, conversions.get(name)) for name in self._positions or expanded.parameters]
 
     def bind(self, values: Values) -> Any:
@@ -52,9 +53,19 @@ class _Compiled:
             return [convert(values[name]) if convert else values[name] for name, convert in self._conversions]
         return {name: convert(values[name]) if convert else values[name] for name, convert in self._conversions}
 
-    def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        """Return a query's row with its values as their columns' types have them."""
-        return tuple(convert(value) if convert else value for value, convert in zip(row, self._results, strict=True))
+    def read(self, rows: Sequence[Sequence[Any]], description: Sequence[Any] | None) -> list[tuple[Any, ...]]:
+        """Return a query's rows with their values as their columns' types have them."""
+        if self._reads is None:
+            self._reads = [
+                kind.result_processor(self._dialect, column[1])
+                for kind, column in zip(self._results, description or (), strict=False)
+            ]
+        if not any(self._reads):
+            return [tuple(row) for row in rows]
+        return [
+            tuple(convert(value) if convert else value for value, convert in zip(row, self._reads, strict=True))
+            for row in rows
+        ]
 
     def _members(self, values: Values) -> Values:
         return {
@@ -80,8 +91,7 @@ class Statement:
         values, compiled = self._prepare(connection, values)
         with _Cursor(connection, compiled.text) as cursor:
             cursor.execute(compiled.text, compiled.bind(values))
-            found = cursor.fetchall()
-        return [compiled.read(row) for row in found] if compiled.reads else list(found)
+            return compiled.read(cursor.fetchall(), cursor.description)
 
     def run(self, connection: Connection, values: Values) -> int:
         """Run a statement and return how many rows it has touched."""

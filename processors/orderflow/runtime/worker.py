@@ -7,6 +7,7 @@ finish the batch, publish, end the calls, sign the partitions off, leave the gro
 import asyncio
 import contextlib
 import itertools
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -64,6 +65,9 @@ SILENT_AFTER = 20.0
 what the slowest batch and a rebalance take."""
 LEAVE_AFTER = 90.0
 """A stuck worker ends itself then, where nobody acts on its liveness."""
+STEPS_BACK, STEPS_BACK_IF_PATIENT = 3, 10
+"""How nice a worker is to others on its cores: the broker and whoever answers requests come first, and what nobody
+waits for comes last."""
 REMOVED = 78
 """Exit status of a process whose revision has been removed (EX_CONFIG): starting it again does not help."""
 
@@ -380,6 +384,8 @@ class Worker:
 def run_worker(settings: Settings) -> int:
     """Run a worker in a new event loop and return its exit status."""
     import uvloop  # noqa: PLC0415 - not where a test runs the worker in a loop of its own
+
+    os.nice(STEPS_BACK_IF_PATIENT if settings.context.patience else STEPS_BACK)
 
     async def main() -> int:
         worker = Worker(settings)

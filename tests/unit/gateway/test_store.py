@@ -2,17 +2,19 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from harness.process import gone
 from orderflow.contracts.decision import Refused
 from orderflow.gateway import store as module
-from orderflow.gateway.store import RETRIES, Locked, Store, StoreUnavailable
+from orderflow.gateway.grouped_writes import Locked
+from orderflow.gateway.store import RETRIES, Store, StoreUnavailable
 from orderflow.runtime.rows import StaleState
 from orderflow.runtime.schema import allowed_revisions as table
 
@@ -25,6 +27,10 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add(connection: Connection, revision: str) -> None:
     connection.execute(text("INSERT INTO allowed_revisions VALUES (:r, '2026-01-01')"), {"r": revision})
+
+
+def adding(revision: str) -> Callable[[Connection, int], None]:
+    return lambda connection, _attempt: add(connection, revision)
 
 
 def count(connection: Connection) -> int:
@@ -167,10 +173,55 @@ async def test_work_that_waits_too_long_for_its_turn_is_not_begun(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_PATIENCE", -1.0)
-    begun = []
+    begun: list[Connection] = []
     with pytest.raises(StoreUnavailable):
-        await store.write(lambda _c, attempt: begun.append(attempt))
+        await store.read(begun.append)
     assert begun == []
+
+
+class TestWritesThatAreAskedForTogether:
+    """On SQLite they share a transaction."""
+
+    async def test_are_all_done(self, store: Store) -> None:
+        await asyncio.gather(*(store.write(adding(f"{name}")) for name in range(50)))
+        assert await store.read(count) == 50
+
+    async def test_wait_for_the_lock_once(self, store: Store, engine: Engine) -> None:
+        begun: list[str] = []
+        event.listen(store._writing, "begin", lambda _connection: begun.append("begun"))
+        with locked(engine):
+            asked = [asyncio.create_task(store.write(adding(f"{name}"))) for name in range(5)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+        assert begun == ["begun"]
+
+    async def test_fail_each_for_itself(self, store: Store) -> None:
+        def refused(connection: Connection, _attempt: int) -> None:
+            add(connection, "half of it")
+            raise KeyError("refused")
+
+        one, other, third = await asyncio.gather(
+            store.write(lambda c, _: add(c, "a")),
+            store.write(refused),
+            store.write(lambda c, _: add(c, "b")),
+            return_exceptions=True,
+        )
+        assert (one, other.args, third) == (None, ("refused",), None)  # type: ignore[union-attr]
+        assert await store.read(count) == 2
+
+    async def test_are_all_tried_again_where_the_store_fails(self, store: Store) -> None:
+        def failing(connection: Connection, attempt: int) -> int:
+            add(connection, f"failing {attempt}")
+            if not attempt:
+                raise OperationalError("", {}, gone())
+            return attempt
+
+        def sound(connection: Connection, attempt: int) -> int:
+            add(connection, f"sound {attempt}")
+            return attempt
+
+        assert list(await asyncio.gather(store.write(sound), store.write(failing))) == [1, 1]
+        assert await store.read(count) == 2
 
 
 async def test_the_log_tells_of_a_failure_without_its_parameters(
