@@ -23,6 +23,8 @@ from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.processor import Delivery, Processor
+from orderflow.runtime.readmission import Readmission
+from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.schema import metadata as recorded
@@ -174,6 +176,7 @@ class Process:
             self.unit, self.engine, self.sql, self.cache, self.outgoing, self.tasks, site.broker, self.telemetry
         )
         self.processor.fetching = self.fetching
+        self.readmitting = Readmitting(Readmission(self.unit), self.processor, self.sql, self.telemetry)
         self._running: asyncio.Task[None] | None = None
 
     # Taking in

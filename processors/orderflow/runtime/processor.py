@@ -118,6 +118,28 @@ class Processor:
         """Finish the batch that is being made and start no other. The lock is never given back."""
         await self._busy.acquire()
 
+    async def beside(self, work: Callable[[], Done]) -> bool:
+        """Record something else than a batch, while none is being made, and do what was recorded.
+
+        Returns:
+            Whether it was recorded; if not, the partition that it was about has another owner, and is given up.
+
+        Raises:
+            RevisionRemoved, sqlalchemy.exc.SQLAlchemyError: as ``work`` does.
+        """
+        started = time.perf_counter()
+        async with self._busy:
+            try:
+                done = await self._sql.run(work)
+            except Fenced as fenced:
+                self._give_up(fenced.partition)
+                return False
+            self._do(done)
+        seconds = time.perf_counter() - started
+        if done.outcomes:
+            tell(self._telemetry, done, size=len(done.outcomes), seconds=seconds, now=self._unit.clock.now())
+        return True
+
     # Partitions
 
     async def assigned(self, partitions: Collection[Partition]) -> dict[Partition, int]:

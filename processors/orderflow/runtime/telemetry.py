@@ -44,6 +44,16 @@ class Telemetry:
         self.outbox_age = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished message", registry=by)
         self.dead = Counter("orderflow_dead_letters", "Messages given up on", ["message", "cause"], registry=by)
         self.dead_open = Gauge("orderflow_dead_letters_open", "Dead letters that nobody has dealt with", registry=by)
+        self.requests = Counter(
+            "orderflow_dead_letter_requests",
+            "Replays and discards carried out",
+            ["action", "cause", "outcome", "by"],
+            registry=by,
+        )
+        self.quarantined = Gauge(
+            "orderflow_dead_letters_quarantined", "Open dead letters whose replay has failed too often", registry=by
+        )
+        self.parked = Gauge("orderflow_messages_parked", "Messages that wait behind a dead letter", registry=by)
         self.saga = Histogram(
             "orderflow_saga_seconds",
             "From an order's creation to its end",

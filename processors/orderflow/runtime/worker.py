@@ -39,6 +39,9 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
+from orderflow.runtime.readmission import Readmission
+from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
+from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.sampling import Sampling
@@ -144,6 +147,7 @@ class Worker:
             self._broker,
             self._telemetry,
         )
+        self._readmitting = Readmitting(Readmission(self._unit), self.processor, self._sql, self._telemetry)
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
@@ -237,6 +241,7 @@ class Worker:
             "settling": self._every(0, self._tasks.settle_when_any),
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
+            "dead letters": self._every(READMIT_EVERY, self._readmitting.look_once),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "faust": self._app.wait_until_stopped(),
         }
