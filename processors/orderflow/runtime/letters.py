@@ -11,17 +11,18 @@ stays stopped, and only a request that is forced, by name, tries it again.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, func, select, tuple_
+from sqlalchemy import Connection, case, delete, exists, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orderflow.runtime.acts import Act, Behalf, note
 from orderflow.runtime.dead_letters import OPEN, Verdict
+from orderflow.runtime.inbox import PARKED
 from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
-from orderflow.runtime.schema import dead_letters, letter_requests
+from orderflow.runtime.schema import dead_letters, letter_requests, processed_events
 
 REPLAYED: Final = "replayed"
 DISCARDED: Final = "discarded"
@@ -228,3 +229,22 @@ def of_record(connection: Connection, group: str, record: Record) -> int | None:
     query = select(func.max(letter.id)).where(letter.group == group, *place, letter.status == OPEN)
     found: int | None = connection.scalar(query)
     return found
+
+
+class Standing(NamedTuple):
+    """How many letters of a context are open, how many of them in quarantine, and how many messages wait behind."""
+
+    open: int
+    quarantined: int
+    parked: int
+
+
+def standing(connection: Connection, quarantine_after: int) -> Standing:
+    """Count what waits for somebody to look."""
+    letter = dead_letters.c
+    is_out = case((letter.replays >= quarantine_after, 1), else_=0)
+    found = connection.execute(select(func.count(), func.sum(is_out)).where(letter.status == OPEN)).one()
+    parked = connection.scalar(
+        select(func.count()).select_from(processed_events).where(processed_events.c.status == PARKED)
+    )
+    return Standing(found[0], found[1] or 0, parked or 0)

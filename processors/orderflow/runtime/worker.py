@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from orderflow.contracts.envelope import Message
 from orderflow.providers.protocol import Provider
 from orderflow.runtime import outbox, task_rows
+from orderflow.runtime.automatic_replay import EVERY as POLICIES_EVERY
+from orderflow.runtime.automatic_replay import AutomaticReplay
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock, SystemClock
 from orderflow.runtime.context import Context
@@ -36,6 +39,8 @@ from orderflow.runtime.faust_app import FaustFetching, build_app
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.ledger import Partition
+from orderflow.runtime.letter_policy import DeadLetterRules
+from orderflow.runtime.letters import Standing, standing
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
@@ -45,7 +50,7 @@ from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.sampling import Sampling
-from orderflow.runtime.schema import dead_letters, decisions
+from orderflow.runtime.schema import decisions
 from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
@@ -90,6 +95,7 @@ class Settings:
     port: int
     providers: Mapping[str, Provider] = field(default_factory=dict)
     prepare: Callable[[Connection], Sequence[Message]] | None = None
+    dead_letters: DeadLetterRules = field(default_factory=DeadLetterRules)
 
 
 class Worker:
@@ -148,6 +154,7 @@ class Worker:
             self._telemetry,
         )
         self._readmitting = Readmitting(Readmission(self._unit), self.processor, self._sql, self._telemetry)
+        self._automatic = AutomaticReplay(context, self._engine, self._clock, settings.revision, settings.dead_letters)
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
@@ -242,6 +249,7 @@ class Worker:
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
             "dead letters": self._every(READMIT_EVERY, self._readmitting.look_once),
+            "policies": self._every(POLICIES_EVERY, self._follow_policies_if_anchor),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "faust": self._app.wait_until_stopped(),
         }
@@ -291,8 +299,16 @@ class Worker:
 
     # What is looked at from outside
 
+    @property
+    def _holds_anchor(self) -> bool:
+        return (self.settings.context.command_topic, 0) in self.processor.positions
+
+    async def _follow_policies_if_anchor(self) -> None:
+        if self._holds_anchor:
+            await self._sql.run(self._automatic.ask_once)
+
     async def _relay_if_anchor(self) -> None:
-        if (self.settings.context.command_topic, 0) in self.processor.positions:
+        if self._holds_anchor:
             while await self._relay.publish_once() > 0:
                 pass
         self._passed("relay")
@@ -300,7 +316,7 @@ class Worker:
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
         try:
-            depth, oldest, dead = await self._sql.run(self._count)
+            depth, oldest, letters = await self._sql.run(self._count)
             ends = await self._broker.end_offsets(sorted(positions)) if positions else {}
         except (SQLAlchemyError, PublishFailed):
             # Nobody can make progress meanwhile, and nobody is to be restarted for it.
@@ -311,7 +327,9 @@ class Worker:
         self._telemetry.outbox_depth.set(depth)
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._telemetry.outbox_age.set(age)
-        self._telemetry.dead_open.set(dead)
+        self._telemetry.dead_open.set(letters.open)
+        self._telemetry.quarantined.set(letters.quarantined)
+        self._telemetry.parked.set(letters.parked)
         waiting = {}
         for partition, recorded in positions.items():
             lag = max(0, ends[partition] - recorded - 1)
@@ -343,13 +361,10 @@ class Worker:
                 del self._silent[partition]
             await self._fetching.seek(silent)
 
-    def _count(self) -> tuple[int, Any, int]:
+    def _count(self) -> tuple[int, datetime | None, Standing]:
         with reading(self._engine) as connection:
             depth, oldest = outbox.depth(connection)
-            dead = connection.scalar(
-                select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
-            )
-            return depth, oldest, dead or 0
+            return depth, oldest, standing(connection, self.settings.dead_letters.quarantine_after)
 
     def _passed(self, name: str) -> None:
         self._checks[name] = Check(name, ok=True)
