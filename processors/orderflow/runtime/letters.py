@@ -123,8 +123,10 @@ def ask(
             attempts=0,
         )
         .on_conflict_do_nothing()
-    )
-    if asked.rowcount != 1:
+        # Not the row count: PostgreSQL's driver does not tell it of an insertion.
+        .returning(letter_requests.c.letter_id)
+    ).first()
+    if asked is None:
         return "asked-before"
     note(connection, behalf.actor, [act_on(letter, OPEN, f"{action} asked for", behalf.reason)], now)
     return "asked"
