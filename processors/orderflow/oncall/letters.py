@@ -37,7 +37,7 @@ class Found(_Part, frozen=True, kw_only=True):
 
     Attributes:
         name: by which commands know it: ``payment/12``.
-        replays: how many have failed; ``tried_at`` is when the last one did.
+        replays: how many have failed; ``tried_at`` is when it was last replayed, or let go.
         parked: how many messages of its key wait behind it.
     """
 

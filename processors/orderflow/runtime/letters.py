@@ -189,10 +189,12 @@ def lock(connection: Connection, letter_id: int) -> Letter | None:
     return letter_of(row) if row is not None else None
 
 
-def close(connection: Connection, letter_id: int, status: str) -> bool:
+def close(connection: Connection, letter_id: int, status: str, now: datetime) -> bool:
     """Let an open letter be replayed or discarded; tell whether it was open."""
     changed = connection.execute(
-        dead_letters.update().where(dead_letters.c.id == letter_id, dead_letters.c.status == OPEN).values(status=status)
+        dead_letters.update()
+        .where(dead_letters.c.id == letter_id, dead_letters.c.status == OPEN)
+        .values(status=status, tried_at=now)
     )
     return changed.rowcount == 1
 

@@ -133,7 +133,7 @@ class Readmission:
         if letter.status != OPEN:
             return "gone", f"it was {letter.status} meanwhile"
         if request.action == "discard":
-            letters.close(connection, letter.id, letters.DISCARDED)
+            letters.close(connection, letter.id, letters.DISCARDED, self._unit.clock.now())
             self._let_go(connection, letter)
             return letters.DISCARDED, f"discarded; {self._release(connection, run, letter, request)}"
         return self._replay(connection, run, letter, request)
@@ -183,7 +183,7 @@ class Readmission:
     def _settle(self, connection: Connection, letter: Letter, fate: _Fate) -> None:
         """Close the letter, and give its message the place in the inbox that it would have had."""
         group, event_id = self._unit.group, fate.incoming.event_id
-        letters.close(connection, letter.id, letters.REPLAYED)
+        letters.close(connection, letter.id, letters.REPLAYED, self._unit.clock.now())
         if event_id != letter.event_id:
             # Bytes that named no message went by an id of their own; now they have the message's.
             inbox.resettle(connection, group, letter.event_id, inbox.DEAD, letters.REPLAYED)

@@ -139,7 +139,7 @@ dead_letters = Table(
     Column("status", NAME, nullable=False, comment="open, superseded, replayed or discarded"),
     Column("created_at", Moment, nullable=False),
     Column("replays", Integer, nullable=False, server_default=text("0"), comment="how often a replay has failed"),
-    Column("tried_at", Moment, nullable=True, comment="when a replay last failed"),
+    Column("tried_at", Moment, nullable=True, comment="when it was last replayed, or let go"),
     Index("dead_letters_of_key", "key"),
     Index(
         "dead_letters_open",

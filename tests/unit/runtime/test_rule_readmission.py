@@ -259,7 +259,7 @@ class TestOrder:
         """Schedule: another process has closed the letter, and could not see what was being parked here."""
         process = await after_a_fix(site)
         with process.engine.begin() as connection:
-            letters.close(connection, 1, letters.REPLAYED)
+            letters.close(connection, 1, letters.REPLAYED, NOON)
         await process.readmitting.look_once()
         assert by(process.rows(dead_letters), "id")[2]["cause"] == "left-behind"
         await process.readmitting.look_once()

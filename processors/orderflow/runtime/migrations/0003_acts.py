@@ -5,7 +5,7 @@ from alembic import op
 
 from orderflow.runtime.columns import Moment
 
-revision = "runtime_0002"
+revision = "runtime_0003_acts"
 down_revision = "runtime_0001"
 branch_labels = None
 depends_on = None
@@ -16,7 +16,9 @@ def upgrade() -> None:
         "replays", sa.Integer, nullable=False, server_default=sa.text("0"), comment="how often a replay has failed"
     )
     op.add_column("dead_letters", failed)
-    op.add_column("dead_letters", sa.Column("tried_at", Moment, nullable=True, comment="when a replay last failed"))
+    op.add_column(
+        "dead_letters", sa.Column("tried_at", Moment, nullable=True, comment="when it was last replayed, or let go")
+    )
     is_open = sa.text("status = 'open'")
     op.create_index("dead_letters_open", "dead_letters", ["created_at"], sqlite_where=is_open, postgresql_where=is_open)
     op.add_column(
