@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -76,14 +76,16 @@ def republish(
     if choice.is_empty and not event_ids:
         raise Failure("choose what to publish once more: --event-id, --key, --type, --since or --until")
     found: list[Row] = []
-    left, until = 0, time.monotonic() + wait
+    asked: dict[str, list[int]] = {}
     for context in choice.named_contexts:
         with database(settled, context) as engine:
             with reading(engine) as connection:
                 rows = outbox_rows(connection, context, choice, published=True, event_ids=event_ids, limit=limit)
             if rows and not dry_run:
-                left += _publish(engine, [number for number, _ in rows], behalf, until)
+                asked[context] = [number for number, _ in rows]
+                _publish(engine, asked[context], behalf)
         found += [row for _, row in rows]
+    left = _left(settled, asked, time.monotonic() + wait)
     if as_json:
         click.echo(msgspec.json.encode({"messages": found, "waiting": left}))
     else:
@@ -93,14 +95,25 @@ def republish(
     sys.exit(1 if left or not found else 0)
 
 
-def _publish(engine: Engine, numbers: Sequence[int], behalf: Behalf, until: float) -> int:
-    """Have rows published once more, and return how many of them are not yet at ``until``."""
+def _publish(engine: Engine, numbers: Sequence[int], behalf: Behalf) -> None:
     for start in range(0, len(numbers), AT_ONCE):
         with engine.begin() as connection:
             publish_once_more(connection, numbers[start : start + AT_ONCE], behalf, datetime.now(UTC))
-    while True:
-        with reading(engine) as connection:
-            left = still_waiting(connection, numbers)
-        if not left or time.monotonic() >= until:
-            return left
-        time.sleep(LOOK_EVERY)
+
+
+def _left(settled: Deployment, asked: Mapping[str, Sequence[int]], until: float) -> int:
+    """Wait until all rows are published, or it is ``until``; return how many are not."""
+    left = 0
+    for context, numbers in asked.items():
+        with database(settled, context) as engine:
+            while waiting := _still_waiting(engine, numbers):
+                if time.monotonic() >= until:
+                    break
+                time.sleep(LOOK_EVERY)
+        left += waiting
+    return left
+
+
+def _still_waiting(engine: Engine, numbers: Sequence[int]) -> int:
+    with reading(engine) as connection:
+        return still_waiting(connection, numbers)
