@@ -46,7 +46,7 @@ def retry(connection: Connection, task_id: str, behalf: Behalf, now: datetime) -
     if row is None or row.status != OPEN:
         return "not-open"
     if changed.rowcount != 1:
-        return "due-already" if row.due_at <= now and row.claimed_by is None else "under-way"
+        return "due-already" if row.claimed_by is None or row.claimed_until < now else "under-way"
     act = Act(row.key, task_id, row.kind, TASK, "waiting", "due", behalf.reason, row.attempts)
     note(connection, behalf.actor, [act], now)
     return "due-now"
