@@ -85,7 +85,7 @@ def _facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
     yield "from", f"{letter.topic}[{letter.partition}]@{letter.offset}"
     yield "made", f"{moment(letter.created_at)} by revision {letter.revision}"
     if letter.tried_at is not None:
-        yield "replays", f"{letter.replays} failed; last tried {moment(letter.tried_at)}"
+        yield "replays", f"{letter.replays} failed; last replayed or let go {moment(letter.tried_at)}"
     if letter.asked is not None:
         asked = letter.asked
         yield "asked", f"{asked.action} by {asked.by}, due {moment(asked.due_at)}: {asked.reason}"
