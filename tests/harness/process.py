@@ -16,11 +16,13 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table, event, 
 from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
 from orderflow.contracts.envelope import Message
+from orderflow.runtime.automatic_replay import AutomaticReplay
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import allow_revision, open_database, reading
 from orderflow.runtime.direct import Applied, Direct
 from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
+from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.runtime.readmission import Readmission
@@ -199,7 +201,10 @@ class Process:
             self.unit, self.engine, self.sql, self.cache, self.outgoing, self.tasks, site.broker, self.telemetry
         )
         self.processor.fetching = self.fetching
-        self.readmitting = Readmitting(Readmission(self.unit), self.processor, self.sql, self.telemetry)
+        self.policies = AutomaticReplay(context, self.engine, site.clock, revision, DeadLetterRules())
+        self.readmitting = Readmitting(
+            Readmission(self.unit), self.policies, self.processor, self.sql, site.clock, self.telemetry
+        )
         self._running: asyncio.Task[None] | None = None
 
     # Taking in
@@ -245,17 +250,8 @@ class Process:
         if not records:
             return
         running = self.run()
-        left = len(records)
         over = asyncio.Event()
-
-        def dealt_with() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                over.set()
-
-        for record in records:
-            await self.processor.put(Delivery(record, dealt_with))
+        await self.processor.put(Delivery(records, over.set))
         waiting = asyncio.create_task(over.wait())
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,7 +20,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from orderflow.contexts.order.tables import idempotency_keys
 from orderflow.gateway.problems import Problem
-from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER, Locked, is_locked
+from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER, Locked
+from orderflow.runtime.database import is_locked
 
 LIFETIME: Final = timedelta(hours=24)
 

@@ -17,6 +17,7 @@ from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import assert_allowed, reading
 from orderflow.runtime.dead_letters import OPEN
+from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import AUTOMATIC, DeadLetterRules, wait_before
 from orderflow.runtime.schema import dead_letters, letter_requests
 from orderflow.runtime.unit_of_work import NEVER_PARKED
@@ -47,6 +48,7 @@ class AutomaticReplay:
         revision: str,
         rules: DeadLetterRules,
     ) -> None:
+        self.anchor: Partition = (context.command_topic, 0)
         self._context = context
         self._engine = engine
         self._clock = clock

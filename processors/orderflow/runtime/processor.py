@@ -25,7 +25,7 @@ from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.ledger import Fenced, Partition
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.positions import Place, Position
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.state_cache import StateCache
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
@@ -37,17 +37,18 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 """Messages per transaction at the most: some 50 ms of work, far below any time-out, and few enough that the search for
 one that kills the process is short."""
-BUFFER = 4 * BATCH
+BUFFER = 16
+"""Deliveries that may wait; each is what one fetch has brought."""
 PROBE = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between looks at a database that is away; the last one repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record and what to call when it has been dealt with."""
+    """Records in the order of their partitions, and what to call when they have been dealt with."""
 
-    record: Record
-    done: Callable[[], None]
+    records: Sequence[Record]
+    done: Callable[[], None] = lambda: None
 
 
 class Processor:
@@ -57,7 +58,7 @@ class Processor:
         self,
         unit: UnitOfWork,
         engine: Engine,
-        sql: SqlThread,
+        sql: Sql,
         cache: StateCache,
         outgoing: Outgoing,
         tasks: TaskRunner,
@@ -74,7 +75,8 @@ class Processor:
         self._offsets = offsets
         self._telemetry = telemetry
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue(BUFFER)
-        self._busy = asyncio.Lock()
+        self.busy = asyncio.Lock()
+        """Held while something is recorded that the next batch must find done."""
         self.positions: dict[Partition, Position] = {}
         self.fetching: Fetching | None = None
         self.away: str = ""
@@ -105,10 +107,12 @@ class Processor:
 
     async def _next_batch(self) -> None:
         batch = [await self._queue.get()]
-        while len(batch) < BATCH and not self._queue.empty():
+        records = list(batch[0].records)
+        while len(records) < BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
-        async with self._busy:
-            trouble = await self._handle(batch)
+            records += batch[-1].records
+        async with self.busy:
+            trouble = await self._handle(records)
         for delivery in batch:
             delivery.done()
         if trouble is not None:
@@ -116,29 +120,7 @@ class Processor:
 
     async def drain(self) -> None:
         """Finish the batch that is being made and start no other. The lock is never given back."""
-        await self._busy.acquire()
-
-    async def beside(self, work: Callable[[], Done]) -> bool:
-        """Record something else than a batch, while none is being made, and do what was recorded.
-
-        Returns:
-            Whether it was recorded; if not, the partition that it was about has another owner, and is given up.
-
-        Raises:
-            RevisionRemoved, sqlalchemy.exc.SQLAlchemyError: as ``work`` does.
-        """
-        started = time.perf_counter()
-        async with self._busy:
-            try:
-                done = await self._sql.run(work)
-            except Fenced as fenced:
-                self._give_up(fenced.partition)
-                return False
-            self._do(done)
-        seconds = time.perf_counter() - started
-        if done.outcomes:
-            tell(self._telemetry, done, size=len(done.outcomes), seconds=seconds, now=self._unit.clock.now())
-        return True
+        await self.busy.acquire()
 
     # Partitions
 
@@ -149,7 +131,7 @@ class Processor:
             sqlalchemy.exc.SQLAlchemyError, PublishFailed: the database or the broker is away.
         """
         wanted = sorted(partitions)
-        async with self._busy:
+        async with self.busy:
             entries = await self._sql.run(self._unit.claim, wanted)
             first = await self._offsets.first_offsets(wanted) if wanted else {}
             end = await self._offsets.end_offsets(wanted) if wanted else {}
@@ -201,7 +183,7 @@ class Processor:
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Give ``partitions`` up after the batch that is being made."""
-        async with self._busy:
+        async with self.busy:
             mine = [partition for partition in partitions if self.positions.pop(partition, None) is not None]
             self._cache.forget(number for _, number in partitions)
             try:
@@ -213,7 +195,7 @@ class Processor:
 
     # Batches
 
-    async def _handle(self, batch: Sequence[Delivery]) -> Exception | None:
+    async def _handle(self, batch: Sequence[Record]) -> Exception | None:
         """Record a batch; return what of the infrastructure failed, if it did."""
         try:
             await self._record_all(self._chunks(await self._sort_out(batch)))
@@ -229,19 +211,18 @@ class Processor:
             try:
                 await self._record(chunks[0])
             except Fenced as fenced:
-                self._give_up(fenced.partition)
+                self.give_up(fenced.partition)
                 chunks = [rest for chunk in chunks if (rest := [i for i in chunk if _origin(i) in self.positions])]
             else:
                 chunks = chunks[1:]
 
-    async def _sort_out(self, batch: Sequence[Delivery]) -> list[Incoming]:
+    async def _sort_out(self, batch: Sequence[Record]) -> list[Incoming]:
         """Return what is to be recorded, in order; see to partitions that stand elsewhere than thought."""
         taken: list[Incoming] = []
         reached: dict[Partition, int] = {}
         seen_before: dict[Partition, list[Incoming]] = {}
         rewind: set[Partition] = set()
-        for delivery in batch:
-            record = delivery.record
+        for record in batch:
             partition = (record.topic, record.partition)
             position = self.positions.get(partition)
             if position is None:
@@ -283,7 +264,7 @@ class Processor:
         try:
             await self._start_over(partition, first, "the topic holds other messages than those that were read")
         except Fenced:
-            self._give_up(partition)
+            self.give_up(partition)
         else:
             assert self.fetching is not None
             await self.fetching.seek({partition: first})
@@ -297,7 +278,7 @@ class Processor:
             position = self.positions[_origin(incoming)]
             (careful if incoming.record.offset <= position.careful_until else normal).append(incoming)
         # Careful ones come first: a partition's careful offsets are its lowest.
-        return [[incoming] for incoming in careful] + ([normal] if normal else [])
+        return [[incoming] for incoming in careful] + [normal[at : at + BATCH] for at in range(0, len(normal), BATCH)]
 
     async def _record(self, chunk: list[Incoming]) -> None:
         if chunk[0].record.offset <= self.positions[_origin(chunk[0])].careful_until:
@@ -317,7 +298,7 @@ class Processor:
         for partition, (_, offset, _) in steps.items():
             self.positions[partition].advance(offset)
         self.progress = time.monotonic()
-        self._do(done)
+        self.do(done)
         tell(self._telemetry, done, size=len(chunk), seconds=time.perf_counter() - started, now=self._unit.clock.now())
 
     async def _attempt(self, incoming: Incoming) -> Incoming:
@@ -348,7 +329,8 @@ class Processor:
             steps[partition] = (self.positions[partition].recorded, incoming.record.offset, incoming.event_id)
         return steps
 
-    def _do(self, done: Done) -> None:
+    def do(self, done: Done) -> None:
+        """Do what a transaction has recorded."""
         self._outgoing.hand_over(done.outbox, done.blocked)
         partitions = {incoming.key: incoming.record.partition for incoming, _ in done.outcomes}
         live = {key: self._context.is_live(state) for key, (state, _) in done.states.items()}
@@ -358,7 +340,8 @@ class Processor:
 
     # Faults
 
-    def _give_up(self, partition: Partition) -> None:
+    def give_up(self, partition: Partition) -> None:
+        """Leave a partition to its new owner."""
         log.warning("fenced: another process has the partition", topic=partition[0], partition=partition[1])
         self.positions.pop(partition, None)
         if self.fetching is not None:
@@ -385,7 +368,7 @@ class Processor:
     async def _go_on(self) -> bool:
         """Take every partition's place from the ledger and fetch from there; tell whether that could be done."""
         assert self.fetching is not None
-        async with self._busy:
+        async with self.busy:
             mine = sorted(self.positions)
             try:
                 entries = await self._sql.run(self._ledger_of, mine)
@@ -396,7 +379,7 @@ class Processor:
             for partition in mine:
                 entry = entries.get(partition)
                 if entry is None or entry.owner != self._unit.owner:
-                    self._give_up(partition)
+                    self.give_up(partition)
                 else:
                     self.positions[partition].advance(entry.offset)
             self._cache.forget(number for _, number in mine)

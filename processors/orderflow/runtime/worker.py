@@ -51,7 +51,7 @@ from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import decisions
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
@@ -62,6 +62,8 @@ DUE_EVERY = 0.25
 """Seconds between looks for due tasks: what a timer or a retry is late at the most."""
 CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
+CHANGES_EVERY = 0.25
+"""Seconds between two looks at what the changelogs have to be told: of a key that changed often, the newest value."""
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
 SILENT_AFTER = 20.0
@@ -106,7 +108,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
         self._engine = open_database(settings.database_url, settings.durability)
-        self._sql = SqlThread(settings.instance)
+        self._sql = sql_for(self._engine.dialect.name, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
         self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
         self._stop = asyncio.Event()
@@ -153,8 +155,9 @@ class Worker:
             self._broker,
             self._telemetry,
         )
-        self._readmitting = Readmitting(Readmission(self._unit), self.processor, self._sql, self._telemetry)
-        self._automatic = AutomaticReplay(context, self._engine, self._clock, settings.revision, settings.dead_letters)
+        policies = AutomaticReplay(context, self._engine, self._clock, settings.revision, settings.dead_letters)
+        readmission = Readmission(self._unit)
+        self._letters = Readmitting(readmission, policies, self.processor, self._sql, self._clock, self._telemetry)
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
@@ -209,7 +212,8 @@ class Worker:
         log.info("running", instance=self.settings.instance, revision=self.settings.revision)
 
     async def _open(self) -> tuple[OutboxRow, ...]:
-        return await self._sql.run(self._open_database)
+        # Migrating takes a second: in a thread, so that it can be told to stop and says how it is.
+        return await asyncio.to_thread(self._open_database)
 
     def _open_database(self) -> tuple[OutboxRow, ...]:
         settings = self.settings
@@ -248,9 +252,10 @@ class Worker:
             "settling": self._every(0, self._tasks.settle_when_any),
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
-            "dead letters": self._every(READMIT_EVERY, self._readmitting.look_once),
-            "policies": self._every(POLICIES_EVERY, self._follow_policies_if_anchor),
+            "dead letters": self._every(READMIT_EVERY, self._letters.look_once),
+            "policies": self._every(POLICIES_EVERY, self._letters.follow_policies_if_anchor),
             "gauges": self._every(GAUGES_EVERY, self._measure),
+            "changes": self._every(CHANGES_EVERY, self._tell_changes),
             "faust": self._app.wait_until_stopped(),
         }
 
@@ -299,19 +304,15 @@ class Worker:
 
     # What is looked at from outside
 
-    @property
-    def _holds_anchor(self) -> bool:
-        return (self.settings.context.command_topic, 0) in self.processor.positions
-
-    async def _follow_policies_if_anchor(self) -> None:
-        if self._holds_anchor:
-            await self._sql.run(self._automatic.ask_once)
-
     async def _relay_if_anchor(self) -> None:
-        if self._holds_anchor:
+        if (self.settings.context.command_topic, 0) in self.processor.positions:
             while await self._relay.publish_once() > 0:
                 pass
         self._passed("relay")
+
+    async def _tell_changes(self) -> None:
+        changes, self._app.changes = self._app.changes, {}
+        self._broker.tell(changes.items())
 
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
@@ -327,9 +328,7 @@ class Worker:
         self._telemetry.outbox_depth.set(depth)
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._telemetry.outbox_age.set(age)
-        self._telemetry.dead_open.set(letters.open)
-        self._telemetry.quarantined.set(letters.quarantined)
-        self._telemetry.parked.set(letters.parked)
+        self._telemetry.letters_stand(letters)
         waiting = {}
         for partition, recorded in positions.items():
             lag = max(0, ends[partition] - recorded - 1)
