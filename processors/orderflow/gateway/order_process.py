@@ -60,7 +60,7 @@ class OrderProcess:
         self._clock = clock or SystemClock()
         self._store = Store(deployment.database_url(CONTEXT), spec.database.durability)
         self._sampling = Sampling()
-        self._sql = sql_for(self._store.engine.dialect.name, instance)
+        self._sql = sql_for(self._store.engine, instance)
         self._broker = LateBroker(KafkaBroker(deployment.broker, deployment.topic_prefix, instance))
         self._outgoing = Outgoing(self._broker, self._store.engine, self._sql, self._clock)
         self._cache: Cache = RedisCache(spec.cache.url) if spec.cache.url else MemoryCache()

@@ -29,6 +29,7 @@ from orderflow.runtime.database import (
     reading,
     without_waiting,
 )
+from orderflow.runtime.precedence import precedence_at
 from orderflow.runtime.rows import StaleState
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class Store:
         self.locks_rows = self.engine.dialect.name != "sqlite"
         self._writers = ThreadPoolExecutor(writers, "write")
         self._turn = asyncio.Lock()
+        self._precedence = None if self.locks_rows else precedence_at(self.engine)
         self._readers = ThreadPoolExecutor(readers, "read")
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
@@ -134,14 +136,23 @@ class Store:
         queued = time.monotonic()
         async with self._turn:
             _assert_in_time(queued)
+            try:
+                with without_waiting():
+                    return job()
+            except Locked:
+                return await self._going_first(job, queued + LOCK_PATIENCE)
+
+    async def _going_first(self, job: Callable[[], T], deadline: float) -> T:
+        assert self._precedence is not None
+        with self._precedence.claimed():
             while True:
+                await asyncio.sleep(LOOK_AGAIN)
                 try:
                     with without_waiting():
                         return job()
                 except Locked:
-                    if time.monotonic() - queued > LOCK_PATIENCE:
+                    if time.monotonic() > deadline:
                         raise
-                await asyncio.sleep(LOOK_AGAIN)
 
     async def _run(self, threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
         queued = time.monotonic()
@@ -179,6 +190,8 @@ class Store:
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
         self._writing.dispose()
+        if self._precedence is not None:
+            self._precedence.close()
         self.engine.dispose()
 
 

@@ -42,7 +42,7 @@ from orderflow.contracts.money import amount as exact
 from orderflow.providers.protocol import ProviderAnswer, Unavailable, Unclear
 from orderflow.runtime.columns import Moment
 from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
-from orderflow.runtime.sql_thread import sql_for
+from orderflow.runtime.sql_thread import Sql, SqlOnLoop, SqlThread
 from orderflow.runtime.statements import Statement
 
 SCHEMA_ATTEMPTS: Final = 100
@@ -139,7 +139,7 @@ class Store:
         self._url = url
         self._engine: Engine | None = None
         self._has_schema = False
-        self._sql = sql_for(make_url(url).get_backend_name(), "provider")
+        self._sql: Sql = SqlOnLoop() if make_url(url).get_backend_name() == "sqlite" else SqlThread("provider")
 
     async def settle(
         self, provider: str, operation: str, key: str, subject: str, decide: Callable[[Sequence[Record]], Record]

@@ -13,9 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from orderflow.runtime.database import LOCK_PATIENCE_MS, LOOK_AGAIN, is_locked, without_waiting
+from orderflow.runtime.precedence import Precedence, precedence_at
+
+LOOKS = 10
+"""How often whoever goes first is waited for before a turn: so many of its transactions, or a fiftieth of a second."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,9 +36,9 @@ class Sql(Protocol):
         """Wait for what is running, and take nothing any more."""
 
 
-def sql_for(database: str, name: str) -> Sql:
-    """Return where to do the SQL of a process called ``name``, given the kind of its database."""
-    return SqlOnLoop() if database == "sqlite" else SqlThread(name)
+def sql_for(engine: Engine, name: str) -> Sql:
+    """Return where a process called ``name`` is to do its SQL, and let others go first where it matters."""
+    return SqlOnLoop(precedence_at(engine)) if engine.dialect.name == "sqlite" else SqlThread(name)
 
 
 class SqlThread:
@@ -57,8 +62,9 @@ class SqlOnLoop:
     A function whose transaction could not begin is run again from its start: nothing of it has happened.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, precedence: Precedence | None = None) -> None:
         self._turn = asyncio.Lock()
+        self._precedence = precedence
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See :class:`Sql`.
@@ -67,6 +73,7 @@ class SqlOnLoop:
             sqlalchemy.exc.OperationalError: another process has kept the lock for too long.
         """
         async with self._turn:
+            await self._let_others_go_first()
             deadline = time.monotonic() + LOCK_PATIENCE_MS / 1000
             while True:
                 try:
@@ -77,5 +84,13 @@ class SqlOnLoop:
                         raise
                 await asyncio.sleep(LOOK_AGAIN)
 
+    async def _let_others_go_first(self) -> None:
+        for _ in range(LOOKS):
+            if self._precedence is None or not self._precedence.is_claimed():
+                return
+            await asyncio.sleep(LOOK_AGAIN)
+
     def close(self) -> None:
         """See :class:`Sql`."""
+        if self._precedence is not None:
+            self._precedence.close()

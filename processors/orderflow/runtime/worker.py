@@ -36,6 +36,7 @@ from orderflow.runtime.database import (
     reading,
 )
 from orderflow.runtime.faust_app import FaustFetching, build_app
+from orderflow.runtime.garbage import look_rarely
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.ledger import Partition
@@ -108,7 +109,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
         self._engine = open_database(settings.database_url, settings.durability)
-        self._sql = sql_for(self._engine.dialect.name, settings.instance)
+        self._sql = sql_for(self._engine, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
         self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
         self._stop = asyncio.Event()
@@ -392,7 +393,9 @@ def run_worker(settings: Settings) -> int:
     import uvloop  # noqa: PLC0415 - not where a test runs the worker in a loop of its own
 
     async def main() -> int:
-        return await Worker(settings).run()
+        worker = Worker(settings)
+        look_rarely()
+        return await worker.run()
 
     # Faust runs its consumer in a thread with a loop of its own: that one too shall be the fast kind.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
