@@ -17,7 +17,6 @@ from harness.databases import spared
 from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
 from orderflow.contracts.envelope import Message
-from orderflow.runtime.automatic_replay import AutomaticReplay
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import allow_revision, open_database, reading
 from orderflow.runtime.direct import Applied, Direct
@@ -26,7 +25,6 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.processor import Delivery, Processor
-from orderflow.runtime.readmission import Readmission
 from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.schema import allowed_revisions
@@ -183,10 +181,7 @@ class Process:
             self.unit, self.engine, self.sql, self.cache, self.outgoing, self.tasks, site.broker, self.telemetry
         )
         self.processor.fetching = self.fetching
-        self.policies = AutomaticReplay(context, self.engine, site.clock, revision, DeadLetterRules())
-        self.readmitting = Readmitting(
-            Readmission(self.unit), self.policies, self.processor, self.sql, site.clock, self.telemetry
-        )
+        self.readmitting = Readmitting(self.unit, DeadLetterRules(), self.processor, self.sql, self.telemetry)
         self._running: asyncio.Task[None] | None = None
 
     # Taking in

@@ -6,21 +6,19 @@ audit trail, and the owner of the letter's partition carries it out.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from orderflow.runtime import letters
 from orderflow.runtime.acts import Behalf
-from orderflow.runtime.clock import Clock
-from orderflow.runtime.context import Context
 from orderflow.runtime.database import assert_allowed, reading
 from orderflow.runtime.dead_letters import OPEN
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import AUTOMATIC, DeadLetterRules, wait_before
 from orderflow.runtime.schema import dead_letters, letter_requests
-from orderflow.runtime.unit_of_work import NEVER_PARKED
+from orderflow.runtime.unit_of_work import NEVER_PARKED, UnitOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -40,22 +38,12 @@ class _Candidate:
 class AutomaticReplay:
     """Asks for the replay of letters of one context that the rules have policies for."""
 
-    def __init__(
-        self,
-        context: Context[Any],
-        engine: Engine,
-        clock: Clock,
-        revision: str,
-        rules: DeadLetterRules,
-    ) -> None:
-        self.anchor: Partition = (context.command_topic, 0)
-        self._context = context
-        self._engine = engine
-        self._clock = clock
-        self._revision = revision
+    def __init__(self, unit: UnitOfWork, rules: DeadLetterRules) -> None:
+        self.anchor: Partition = (unit.context.command_topic, 0)
+        self._unit = unit
         self._policies = {str(policy.cause): policy for policy in rules.automatic}
         self._quarantine_after = rules.quarantine_after
-        self._overtaking = [kind.__name__ for kind in {*context.compensations, *NEVER_PARKED}]
+        self._overtaking = [kind.__name__ for kind in {*unit.context.compensations, *NEVER_PARKED}]
 
     def ask_once(self) -> int:
         """Look once, ask for what is due, and return how many letters that were.
@@ -66,12 +54,12 @@ class AutomaticReplay:
         """
         if not self._policies:
             return 0
-        with reading(self._engine) as connection:
+        with reading(self._unit.engine) as connection:
             due = self._due(connection)
         if not due:
             return 0
-        with self._engine.begin() as connection:
-            assert_allowed(connection, self._revision)
+        with self._unit.engine.begin() as connection:
+            assert_allowed(connection, self._unit.revision)
             asked = sum(self._ask(connection, candidate) for candidate in due)
         log.info("replays asked for", letters=asked)
         return asked
@@ -80,7 +68,7 @@ class AutomaticReplay:
         letter = dead_letters.c
         rows = connection.execute(
             select(letter.id, letter.cause, letter.replays)
-            .where(letter.group == self._context.name, letter.status == OPEN)
+            .where(letter.group == self._unit.group, letter.status == OPEN)
             .where(or_(*self._conditions()))
             .where(~exists().where(letter_requests.c.letter_id == letter.id))
             .where(self._is_first())
@@ -91,7 +79,7 @@ class AutomaticReplay:
 
     def _conditions(self) -> list[ColumnElement[bool]]:
         """Return a condition per cause and number of failed replays: it has waited for as long as it must."""
-        letter, now = dead_letters.c, self._clock.now()
+        letter, now = dead_letters.c, self._unit.clock.now()
         return [
             and_(
                 letter.cause == policy.cause,
@@ -116,7 +104,7 @@ class AutomaticReplay:
         return or_(~stands_before, dead_letters.c.event_type.in_(self._overtaking))
 
     def _ask(self, connection: Connection, candidate: _Candidate) -> bool:
-        policy, now = self._policies[candidate.cause], self._clock.now()
+        policy, now = self._policies[candidate.cause], self._unit.clock.now()
         attempt = f"attempt {candidate.failed + 1} of {policy.attempts}"
         answer = letters.ask(
             connection,

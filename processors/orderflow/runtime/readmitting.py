@@ -7,16 +7,15 @@ from functools import partial
 from typing import Final
 
 from orderflow.runtime.automatic_replay import AutomaticReplay
-from orderflow.runtime.clock import Clock
 from orderflow.runtime.ledger import Fenced
-from orderflow.runtime.letter_policy import AUTOMATIC
+from orderflow.runtime.letter_policy import AUTOMATIC, DeadLetterRules
 from orderflow.runtime.letters import Request
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.readmission import Ending, Readmission
 from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.telling import tell
-from orderflow.runtime.unit_of_work import Done
+from orderflow.runtime.unit_of_work import Done, UnitOfWork
 
 EVERY: Final = 1.0
 """Seconds between looks: a person waits for a replay, and hardly minds one."""
@@ -27,18 +26,17 @@ class Readmitting:
 
     def __init__(
         self,
-        readmission: Readmission,
-        policies: AutomaticReplay,
+        unit: UnitOfWork,
+        rules: DeadLetterRules,
         processor: Processor,
         sql: Sql,
-        clock: Clock,
         telemetry: Telemetry,
     ) -> None:
-        self._readmission = readmission
-        self._policies = policies
+        self._readmission = Readmission(unit)
+        self._policies = AutomaticReplay(unit, rules)
         self._processor = processor
         self._sql = sql
-        self._clock = clock
+        self._clock = unit.clock
         self._telemetry = telemetry
         self._begun: dict[int, int] = {}
         """Per letter, the attempts of its request after this process began it: if they stand so still, it lived on."""

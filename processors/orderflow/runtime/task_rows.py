@@ -151,13 +151,7 @@ def anything_due(connection: Connection, now: datetime) -> bool:
 
 def claim(connection: Connection, owner: str, lease: timedelta, limit: int, now: datetime) -> list[Task]:
     """Claim open tasks that are due and free, the longest due first."""
-    due = (
-        select(tasks.c.task_id)
-        .where(*_FREE)
-        .order_by(tasks.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    due = select(tasks.c.task_id).where(*_FREE).order_by(tasks.c.due_at).limit(limit).with_for_update(skip_locked=True)
     found = connection.scalars(due, {"now": now}).all()
     if not found:
         return []
@@ -203,9 +197,7 @@ def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, e
         "claimed_until": None,
     }
     changed = connection.execute(
-        tasks.update()
-        .where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner)
-        .values(**values)
+        tasks.update().where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner).values(**values)
     )
     return changed.rowcount == 1
 

@@ -24,7 +24,6 @@ from orderflow.contracts.envelope import Message
 from orderflow.providers.protocol import Provider
 from orderflow.runtime import outbox, task_rows
 from orderflow.runtime.automatic_replay import EVERY as POLICIES_EVERY
-from orderflow.runtime.automatic_replay import AutomaticReplay
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock, SystemClock
 from orderflow.runtime.context import Context
@@ -45,7 +44,6 @@ from orderflow.runtime.letters import Standing, standing
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
-from orderflow.runtime.readmission import Readmission
 from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
 from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
@@ -156,9 +154,7 @@ class Worker:
             self._broker,
             self._telemetry,
         )
-        policies = AutomaticReplay(context, self._engine, self._clock, settings.revision, settings.dead_letters)
-        readmission = Readmission(self._unit)
-        self._letters = Readmitting(readmission, policies, self.processor, self._sql, self._clock, self._telemetry)
+        self._letters = Readmitting(self._unit, settings.dead_letters, self.processor, self._sql, self._telemetry)
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}

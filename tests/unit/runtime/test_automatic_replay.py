@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.process import REVISION, Process, Site, column, remove_revision
+from harness.process import Process, Site, column, remove_revision
 from harness.tally import TALLY, ask, decide, due, undo
 from orderflow.contracts.decision import Decision
 from orderflow.contracts.envelope import Message
@@ -23,7 +23,7 @@ RULES = DeadLetterRules(automatic=(REFUSED,))
 
 
 def automatic(process: Process, rules: DeadLetterRules = RULES) -> AutomaticReplay:
-    return AutomaticReplay(process.context, process.engine, process.site.clock, REVISION, rules)
+    return AutomaticReplay(process.unit, rules)
 
 
 policies = st.builds(
@@ -138,3 +138,12 @@ class TestAPolicy:
         await process.take(ask("o1", "refuse"))
         site.clock.advance(60)
         assert automatic(process, DeadLetterRules(automatic=())).ask_once() == 0
+
+
+async def test_the_holder_of_the_anchor_alone_follows_the_policies(site: Site) -> None:
+    holder = await site.joined()
+    other = site.process("inventory-1/x")
+    await holder.take(ask("o1", "violate"))
+    site.clock.advance(60)
+    assert await other.readmitting.follow_policies_if_anchor() == 0
+    assert await holder.readmitting.follow_policies_if_anchor() == 1
