@@ -87,6 +87,7 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         port=deployment.ports[instance],
         providers=providers_of(deployment, context),
         prepare=_stocking(resource.spec.products) if context == "inventory" else None,
+        dead_letters=resource.spec.dead_letters,
     )
 
 

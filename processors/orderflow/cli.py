@@ -3,39 +3,18 @@
 Each command imports what it needs when it runs: ``orderflow status`` has no business loading a stream processor.
 """
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from orderflow.client.failures import Failure
-
-if TYPE_CHECKING:
-    from orderflow.spec.deployment import Deployment
-
-DATA_DIR = Path(".orderflow")
-
-data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DATA_DIR,
-    show_default=True,
-    help="Where the system keeps its databases, logs and broker.",
-)
-deployment = click.option(
-    "--deployment", type=click.Path(path_type=Path, dir_okay=False), help="The deployment file that `up` has written."
-)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from orderflow.options import as_json, data_dir, deployment, deployment_of, one_sentence
 
 
 class LazyGroup(click.Group):
-    """A group whose client commands are loaded when they are used."""
+    """A group of which some commands are loaded when they are used."""
 
-    lazy = ("orders", "load")
+    lazy = ("orders", "load", "dlq", "outbox", "tasks")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all commands' names."""
@@ -52,6 +31,18 @@ class LazyGroup(click.Group):
                 from orderflow.client.load import load  # noqa: PLC0415
 
                 return load
+            case "dlq":
+                from orderflow.oncall.dlq import dlq  # noqa: PLC0415
+
+                return dlq
+            case "outbox":
+                from orderflow.oncall.outbox import outbox  # noqa: PLC0415
+
+                return outbox
+            case "tasks":
+                from orderflow.oncall.tasks import tasks  # noqa: PLC0415
+
+                return tasks
             case _:
                 return super().get_command(ctx, cmd_name)
 
@@ -60,27 +51,6 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="orderflow")
 def main() -> None:
     """Order-to-delivery sagas as stream processors over Kafka."""
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn what is known to go wrong into one sentence and exit status 1."""
-    from orderflow.local.errors import LocalError  # noqa: PLC0415
-
-    try:
-        yield
-    except (LocalError, ValueError) as error:  # SpecError, and what the environment says wrongly, are ValueErrors
-        raise Failure(str(error)) from None
-
-
-def _deployment(path: Path | None, folder: Path = DATA_DIR) -> "Deployment":
-    from orderflow.spec.deployment import DEPLOYMENT_VARIABLE, read_deployment  # noqa: PLC0415
-
-    default = folder / "run.json"
-    if path is None and not os.environ.get(DEPLOYMENT_VARIABLE) and default.exists():
-        path = default
-    with _one_sentence():
-        return read_deployment(path)
 
 
 CONTEXT = click.Choice(["order", "payment", "inventory", "fulfillment", "notification", "analytics"])
@@ -96,9 +66,9 @@ def run(context: str, deployment: Path | None, instance: str | None) -> None:
     from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
     from orderflow.runtime.worker import run_worker  # noqa: PLC0415
 
-    settled = _deployment(deployment)
+    settled = deployment_of(deployment)
     configure_logging(context, settled.resource.spec.logging.level)
-    with _one_sentence():
+    with one_sentence():
         settings = worker_settings(settled, context, instance or f"{context}-0")
     sys.exit(run_worker(settings))
 
@@ -111,7 +81,7 @@ def api(context: str, deployment: Path | None, instance: str | None) -> None:
     """Serve the read API of CONTEXT; for the order context, the order API."""
     from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
 
-    settled = _deployment(deployment)
+    settled = deployment_of(deployment)
     name = instance or f"{context}-api"
     configure_logging(name, settled.resource.spec.logging.level)
     if context == "order":
@@ -141,7 +111,7 @@ def up(manifest: Path, data_dir: Path, detach: bool) -> None:
     """Bring a whole system up on this machine: broker, databases, all processes. Ctrl-C stops it."""
     from orderflow.local.up import up as bring_up  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence():
         bring_up(manifest, data_dir, detach=detach)
 
 
@@ -152,7 +122,7 @@ def status(data_dir: Path, as_json: bool) -> None:
     """Show every process of the system; exit status 1 unless all are ready."""
     from orderflow.local.up import status as status_of  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence():
         found = status_of(data_dir)
     if as_json:
         import msgspec  # noqa: PLC0415
@@ -173,7 +143,7 @@ def down(data_dir: Path) -> None:
     """Stop the system in the data directory and wait for its end."""
     from orderflow.local.up import down as bring_down  # noqa: PLC0415
 
-    with _one_sentence():
+    with one_sentence():
         stopped = bring_down(data_dir)
     click.echo("stopped" if stopped else "nothing was running")
 
@@ -184,7 +154,7 @@ def migrate(deployment: Path | None) -> None:
     """Bring every context's database up to date and allow this revision to write."""
     from orderflow.assembly import prepare_databases  # noqa: PLC0415
 
-    for name in prepare_databases(_deployment(deployment)):
+    for name in prepare_databases(deployment_of(deployment)):
         click.echo(f"{name}: ready")
 
 
@@ -201,7 +171,7 @@ def verify(deployment: Path | None, data_dir: Path, online: bool, grace: float |
     from orderflow.verification import render  # noqa: PLC0415
     from orderflow.verification.deployed import verify_deployment  # noqa: PLC0415
 
-    report = verify_deployment(_deployment(deployment, data_dir), online=online, grace=grace)
+    report = verify_deployment(deployment_of(deployment, data_dir), online=online, grace=grace)
     click.echo(msgspec.json.encode(report) if as_json else render(report))
     sys.exit(0 if report.ok else 1)
 

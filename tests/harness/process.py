@@ -22,8 +22,10 @@ from orderflow.runtime.database import allow_revision, open_database, reading
 from orderflow.runtime.direct import Applied, Direct
 from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
+from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.processor import Delivery, Processor
+from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.schema import metadata as recorded
@@ -179,6 +181,7 @@ class Process:
             self.unit, self.engine, self.sql, self.cache, self.outgoing, self.tasks, site.broker, self.telemetry
         )
         self.processor.fetching = self.fetching
+        self.readmitting = Readmitting(self.unit, DeadLetterRules(), self.processor, self.sql, self.telemetry)
         self._running: asyncio.Task[None] | None = None
 
     # Taking in

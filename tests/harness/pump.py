@@ -29,14 +29,17 @@ from orderflow.contracts.topics import TOPIC_OF
 from orderflow.providers.faults import CarrierFaults, Simulation
 from orderflow.providers.protocol import ProviderAnswer, ProviderRequest, Unavailable, Unclear
 from orderflow.providers.simulated import World, simulated_providers
-from orderflow.runtime import outbox, task_rows
+from orderflow.runtime import letters, outbox, task_rows
+from orderflow.runtime.acts import Behalf
 from orderflow.runtime.broker import partition_of
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import allow_revision, open_database
 from orderflow.runtime.direct import Direct
 from orderflow.runtime.incoming import Record, read
 from orderflow.runtime.ledger import Partition
+from orderflow.runtime.letters import Action
 from orderflow.runtime.policy import backoff
+from orderflow.runtime.readmission import Readmission
 from orderflow.runtime.recorder import LEASE
 from orderflow.runtime.schema import metadata as recorded
 from orderflow.runtime.task_rows import StoredTimer, Task
@@ -161,6 +164,22 @@ class System:
     def send(self, message: Message) -> None:
         """Put a message on its topic, whoever it is from."""
         self.broker.append(TOPIC_OF[type(message)], message.key, codec.encode(message), headers_of(message, None))
+
+    def deploy(self, name: str, context: Context[Any]) -> None:
+        """Let other code decide in the context ``name`` from now on."""
+        self.contexts[name] = context
+        self._units[name].context = context
+
+    def see_to(self, name: str, letter_id: int, action: Action, reason: str) -> None:
+        """Have a dead letter of the context ``name`` replayed or discarded, as somebody on call does."""
+        now = self.clock.now()
+        with self.databases[name].begin() as connection:
+            letters.ask(connection, letter_id, action, Behalf("ada", reason), due_at=now, now=now, quarantine_after=5)
+        readmission = Readmission(self._units[name])
+        for request in readmission.due(self._positions[name]):
+            done, _ = readmission.carry_out(request)
+            for call in done.calls:
+                self._call(name, call)
 
     # What happens because of it
 

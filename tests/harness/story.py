@@ -6,6 +6,7 @@ from harness.pump import System
 from orderflow.contexts.order.tables import idempotency_keys
 from orderflow.contracts.commands import ChangeOrderStatus, CreateOrder
 from orderflow.contracts.items import Customer, Recipient, RequestedItem
+from orderflow.contracts.topics import PAYMENT_COMMANDS
 from orderflow.spec.products import Product
 
 LAMP = Product(id="lamp", name="Lamp", price=Decimal("10.00"), stock=100)
@@ -63,6 +64,10 @@ def live_through_everything(system: System) -> None:
     create(system, "rejected", "order-to-delivery", customer="carrier-rejects")
     create(system, "refused", "ship-only", customer="carrier-rejects")
     system.settle()
+    # Somebody writes to a topic that is not theirs.
+    system.broker.append(PAYMENT_COMMANDS, "shipped", b"{no message", {})
+    system.settle()
+    system.see_to("payment", 1, "discard", "not ours")
     # The window is reported.
     system.wait(70)
 

@@ -217,6 +217,24 @@ CASES = (
     Spoiled(
         "message-sent", "payment", "DELETE FROM outbox WHERE key = 'sold' AND event_type = 'PaymentSucceeded'", "sold"
     ),
+    Spoiled("letter-settled", "payment", "UPDATE dead_letters SET status = 'open'", "shipped"),
+    Spoiled("letter-settled", "payment", "UPDATE dead_letters SET status = 'replayed'", "shipped"),
+    Spoiled(
+        "letter-settled", "payment", "UPDATE processed_events SET status = 'dead' WHERE status = 'discarded'", "shipped"
+    ),
+    Spoiled("letter-settled", "payment", "UPDATE audit_trail SET actor = NULL WHERE after = 'discarded'", "shipped"),
+    Spoiled(
+        "letter-settled",
+        "inventory",
+        "UPDATE processed_events SET status = 'parked' WHERE key = 'sold' AND event_type = 'OrderCompleted'",
+        "sold",
+    ),
+    Spoiled(
+        "letter-settled",
+        "payment",
+        "INSERT INTO letter_requests SELECT id, 'replay', 0, 'ada', '', created_at, created_at, 0 FROM dead_letters",
+        "shipped",
+    ),
     Spoiled(
         "offset-recorded",
         "payment",

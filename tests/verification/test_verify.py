@@ -1,13 +1,25 @@
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from harness.ground import Ground
 from harness.pump import PROVIDERS, System, open_store
 from harness.story import ORDERS, create
+from orderflow.contexts.payment import PAYMENT
+from orderflow.contracts.commands import RefundPayment
+from orderflow.contracts.decision import Decision
+from orderflow.contracts.envelope import Message
+from orderflow.contracts.money import ZERO
 from orderflow.contracts.topics import PAYMENT_COMMANDS
 from orderflow.verification import Report, render, verify
 from orderflow.verification.report import SHOWN
+
+
+def failing(_state: object, _shared: object, message: Message) -> Decision[Any]:
+    """Today's code of a context, which fails."""
+    raise ArithmeticError(message.event_id)
 
 
 def broken(report: Report) -> set[str]:
@@ -154,6 +166,48 @@ class TestAMessageThatCannotBeDecided:
             ("stopped", "payment", "undecodable")
         ]
         assert "order stopped: payment could not decide a message (undecodable)" in render(report)
+
+    def test_once_it_can_be_and_is_replayed_its_order_completes(self, system: System) -> None:
+        system.deploy("payment", replace(PAYMENT, decide=failing))
+        create(system, "stopped", "payment-first")
+        system.settle()
+        system.wait(11)
+        assert verified(system).dead_letters == 1
+        system.deploy("payment", PAYMENT)
+        system.see_to("payment", 1, "replay", "payment is mended")
+        system.settle()
+        report = verified(system)
+        assert broken(report) == set()
+        assert (report.dead_letters, report.totals.completed) == (0, 1)
+
+    def test_that_came_from_outside_and_was_let_in_by_name_breaks_nothing(self, system: System) -> None:
+        create(system, "declined", "payment-first", customer="customer-declined")
+        system.settle()
+        system.deploy("payment", replace(PAYMENT, decide=failing))
+        at = system.clock.now()
+        system.send(
+            RefundPayment(
+                event_id="by-hand", order_id="declined", request_id="r", amount=ZERO, reason="", requested_at=at
+            )
+        )
+        system.settle()
+        system.deploy("payment", PAYMENT)
+        system.see_to("payment", 1, "replay", "sent by hand")
+        system.settle()
+        report = verified(system)
+        assert broken(report) == set()
+        assert (report.dead_letters, report.totals.cancelled) == (0, 1)
+
+    def test_that_is_discarded_lets_its_order_come_to_an_end_without_it(self, system: System) -> None:
+        create(system, "stopped", "payment-first")
+        system.broker.append(PAYMENT_COMMANDS, "stopped", b"{no message", {})
+        system.settle()
+        system.see_to("payment", 1, "discard", "not ours")
+        for _ in range(6):
+            system.wait(130)
+        report = verified(system)
+        assert broken(report) == set()
+        assert report.dead_letters == 0
 
     def test_its_order_still_comes_to_an_end(self, system: System) -> None:
         create(system, "stopped", "payment-first")

@@ -60,7 +60,10 @@ class Cause(_Answer, frozen=True, kw_only=True):
 
 
 class Entry(_Answer, frozen=True, kw_only=True):
-    """One transition in one context. ``attempt`` counts the asks of its step, 0 where there is none to count."""
+    """One transition in one context. ``attempt`` counts the asks of its step, 0 where there is none to count.
+
+    ``actor`` is whose act it was, where it was no decision.
+    """
 
     context: str
     recorded_at: datetime
@@ -70,6 +73,7 @@ class Entry(_Answer, frozen=True, kw_only=True):
     step: str = ""
     attempt: int = 0
     detail: str = ""
+    actor: str | None = None
 
 
 class Timeline(_Answer, frozen=True, kw_only=True):

@@ -86,7 +86,8 @@ def entry_line(entry: Entry) -> str:
 def _cells(entry: Entry) -> tuple[str, ...]:
     transition = f"{entry.before} -> {entry.after}" if entry.before else entry.after
     attempt = str(entry.attempt) if entry.attempt else ""
-    return moment(entry.recorded_at), entry.context, transition, entry.cause.event_type, attempt
+    cause = f"{entry.cause.event_type}, by {entry.actor}" if entry.actor else entry.cause.event_type
+    return moment(entry.recorded_at), entry.context, transition, cause, attempt
 
 
 def report_text(report: Report) -> str:

@@ -23,7 +23,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One transition. ``attempt`` counts the asks of its step, from 1; 0 where there is none to count.
 
-    ``at`` is the time of the message that caused it; ``recorded_at`` when its context stored it.
+    ``at`` is the time of the message that caused it; ``recorded_at`` when its context stored it. ``actor`` is whose act
+    it was, of what somebody on call has done to one of the order's messages or tasks.
     """
 
     context: str
@@ -36,6 +37,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     step: str = ""
     attempt: int = msgspec.field(default_factory=int)
     detail: str = ""
+    actor: str | None = None
 
 
 class CallAttempts(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -85,6 +87,7 @@ def _entries(connection: Connection, context: str, order_id: str) -> list[Timeli
             step=row.step,
             attempt=row.attempt,
             detail=row.detail,
+            actor=row.actor,
         )
         for row in connection.execute(query)
     ]

@@ -4,21 +4,22 @@ A message is known by its id and the hash of its bytes. The same id again is a c
 other bytes is somebody's mistake and becomes a dead letter.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from orderflow.runtime.incoming import Incoming, Record, read
-from orderflow.runtime.schema import message_attempts, processed_events
+from orderflow.runtime.schema import dead_letters, message_attempts, processed_events
 from orderflow.runtime.statements import Statement
 
 PARKED = "parked"
 DEAD = "dead"
 SUPERSEDED = "superseded"
+DISCARDED = "discarded"
 LAST_ATTEMPT = 2
 """A message that took its process down this often is not tried a third time."""
 
@@ -86,6 +87,34 @@ def parked(connection: Connection, group: str, key: str) -> list[Incoming]:
         read(Record(*row[:5], headers=msgspec.json.decode(row[5], type=dict[str, str])))
         for row in connection.execute(query)
     ]
+
+
+def resettle(connection: Connection, group: str, event_id: str, before: str, after: str) -> bool:
+    """Give a message that waited or was dead its outcome, and let go of its bytes; tell whether it stood so."""
+    table = processed_events
+    changed = connection.execute(
+        table.update()
+        .where(table.c.group == group, table.c.event_id == event_id, table.c.status == before)
+        .values(status=after, raw=None, headers=None)
+    )
+    return changed.rowcount == 1
+
+
+def left_behind(connection: Connection, group: str, partitions: Collection[tuple[str, int]]) -> list[Incoming]:
+    """Return, of each key whose messages are parked and that no open letter stops, the first of them.
+
+    Only where that came by one of ``partitions``.
+    """
+    table = processed_events
+    is_stopped = exists().where(
+        dead_letters.c.group == table.c.group, dead_letters.c.key == table.c.key, dead_letters.c.status == "open"
+    )
+    # Not by group: asked for it, SQLite reads all rows of the group instead of the index of the few that are parked.
+    found = connection.execute(
+        select(table.c.group, table.c.key).where(table.c.status == PARKED, ~is_stopped).distinct()
+    ).all()
+    firsts = [parked(connection, group, key)[0] for of, key in sorted(map(tuple, found)) if of == group]
+    return [first for first in firsts if (first.record.topic, first.record.partition) in partitions]
 
 
 def supersede(connection: Connection, group: str, key: str) -> None:

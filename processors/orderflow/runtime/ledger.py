@@ -27,6 +27,7 @@ _READ = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.las
     ledger.c.group == bindparam("at_group"),
     tuple_(ledger.c.topic, ledger.c.partition).in_(bindparam("partitions", expanding=True)),
 )
+_OWNER = select(ledger.c.owner).where(*_PARTITION).with_for_update()
 _CLAIM = ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now"))
 _RELEASE = ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None)
 _ADVANCE = Statement(
@@ -82,6 +83,16 @@ def claim(
             )
             before[topic, number] = Entry(-1, "", None)
     return before
+
+
+def assert_owner(connection: Connection, group: str, partition: Partition, owner: str) -> None:
+    """Make sure that ``owner`` has the partition, and keeps it until this transaction ends.
+
+    Raises:
+        Fenced: somebody else has it.
+    """
+    if connection.scalar(_OWNER, _at(group, partition)) != owner:
+        raise Fenced(partition)
 
 
 def _at(group: str, partition: Partition) -> dict[str, str | int]:

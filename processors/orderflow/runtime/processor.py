@@ -75,7 +75,8 @@ class Processor:
         self._offsets = offsets
         self._telemetry = telemetry
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue(BUFFER)
-        self._busy = asyncio.Lock()
+        self.busy = asyncio.Lock()
+        """Held while something is recorded that the next batch must find done."""
         self.positions: dict[Partition, Position] = {}
         self.fetching: Fetching | None = None
         self.away: str = ""
@@ -110,7 +111,7 @@ class Processor:
         while len(records) < BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
             records += batch[-1].records
-        async with self._busy:
+        async with self.busy:
             trouble = await self._handle(records)
         for delivery in batch:
             delivery.done()
@@ -119,7 +120,7 @@ class Processor:
 
     async def drain(self) -> None:
         """Finish the batch that is being made and start no other. The lock is never given back."""
-        await self._busy.acquire()
+        await self.busy.acquire()
 
     # Partitions
 
@@ -130,7 +131,7 @@ class Processor:
             sqlalchemy.exc.SQLAlchemyError, PublishFailed: the database or the broker is away.
         """
         wanted = sorted(partitions)
-        async with self._busy:
+        async with self.busy:
             entries = await self._sql.run(self._unit.claim, wanted)
             first = await self._offsets.first_offsets(wanted) if wanted else {}
             end = await self._offsets.end_offsets(wanted) if wanted else {}
@@ -182,7 +183,7 @@ class Processor:
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         """Give ``partitions`` up after the batch that is being made."""
-        async with self._busy:
+        async with self.busy:
             mine = [partition for partition in partitions if self.positions.pop(partition, None) is not None]
             self._cache.forget(number for _, number in partitions)
             try:
@@ -210,7 +211,7 @@ class Processor:
             try:
                 await self._record(chunks[0])
             except Fenced as fenced:
-                self._give_up(fenced.partition)
+                self.give_up(fenced.partition)
                 chunks = [rest for chunk in chunks if (rest := [i for i in chunk if _origin(i) in self.positions])]
             else:
                 chunks = chunks[1:]
@@ -263,7 +264,7 @@ class Processor:
         try:
             await self._start_over(partition, first, "the topic holds other messages than those that were read")
         except Fenced:
-            self._give_up(partition)
+            self.give_up(partition)
         else:
             assert self.fetching is not None
             await self.fetching.seek({partition: first})
@@ -297,7 +298,7 @@ class Processor:
         for partition, (_, offset, _) in steps.items():
             self.positions[partition].advance(offset)
         self.progress = time.monotonic()
-        self._do(done)
+        self.do(done)
         tell(self._telemetry, done, size=len(chunk), seconds=time.perf_counter() - started, now=self._unit.clock.now())
 
     async def _attempt(self, incoming: Incoming) -> Incoming:
@@ -328,7 +329,8 @@ class Processor:
             steps[partition] = (self.positions[partition].recorded, incoming.record.offset, incoming.event_id)
         return steps
 
-    def _do(self, done: Done) -> None:
+    def do(self, done: Done) -> None:
+        """Do what a transaction has recorded."""
         self._outgoing.hand_over(done.outbox, done.blocked)
         partitions = {incoming.key: incoming.record.partition for incoming, _ in done.outcomes}
         live = {key: self._context.is_live(state) for key, (state, _) in done.states.items()}
@@ -338,7 +340,8 @@ class Processor:
 
     # Faults
 
-    def _give_up(self, partition: Partition) -> None:
+    def give_up(self, partition: Partition) -> None:
+        """Leave a partition to its new owner."""
         log.warning("fenced: another process has the partition", topic=partition[0], partition=partition[1])
         self.positions.pop(partition, None)
         if self.fetching is not None:
@@ -365,7 +368,7 @@ class Processor:
     async def _go_on(self) -> bool:
         """Take every partition's place from the ledger and fetch from there; tell whether that could be done."""
         assert self.fetching is not None
-        async with self._busy:
+        async with self.busy:
             mine = sorted(self.positions)
             try:
                 entries = await self._sql.run(self._ledger_of, mine)
@@ -376,7 +379,7 @@ class Processor:
             for partition in mine:
                 entry = entries.get(partition)
                 if entry is None or entry.owner != self._unit.owner:
-                    self._give_up(partition)
+                    self.give_up(partition)
                 else:
                     self.positions[partition].advance(entry.offset)
             self._cache.forget(number for _, number in mine)

@@ -138,7 +138,28 @@ dead_letters = Table(
     Column("revision", NAME, nullable=False),
     Column("status", NAME, nullable=False, comment="open, superseded, replayed or discarded"),
     Column("created_at", Moment, nullable=False),
+    Column("replays", Integer, nullable=False, server_default=text("0"), comment="how often a replay has failed"),
+    Column("tried_at", Moment, nullable=True, comment="when it was last replayed, or let go"),
     Index("dead_letters_of_key", "key"),
+    Index(
+        "dead_letters_open",
+        "created_at",
+        sqlite_where=text("status = 'open'"),
+        postgresql_where=text("status = 'open'"),
+    ),
+)
+
+letter_requests = Table(
+    "letter_requests",
+    metadata,
+    Column("letter_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("action", NAME, nullable=False, comment="replay or discard"),
+    Column("forced", Boolean, nullable=False, comment="also out of quarantine"),
+    Column("asked_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("attempts", Integer, nullable=False, comment="how often a process has begun to carry it out"),
 )
 
 audit_trail = Table(
@@ -156,6 +177,7 @@ audit_trail = Table(
     Column("correlation_id", String(200), nullable=False),
     Column("occurred_at", Moment, nullable=False, comment="the message's own time"),
     Column("recorded_at", Moment, nullable=False),
+    Column("actor", String(200), nullable=True, comment="whose act it was; empty for a decision"),
     Index("audit_trail_of_key", "key", "id"),
 )
 

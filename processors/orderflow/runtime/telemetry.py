@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from orderflow.contracts.decision import Call
 from orderflow.runtime.context import Ended
+from orderflow.runtime.letters import Standing
 from orderflow.runtime.task_rows import StoredTimer
 
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -44,6 +45,16 @@ class Telemetry:
         self.outbox_age = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished message", registry=by)
         self.dead = Counter("orderflow_dead_letters", "Messages given up on", ["message", "cause"], registry=by)
         self.dead_open = Gauge("orderflow_dead_letters_open", "Dead letters that nobody has dealt with", registry=by)
+        self.requests = Counter(
+            "orderflow_dead_letter_requests",
+            "Replays and discards carried out",
+            ["action", "cause", "outcome", "by"],
+            registry=by,
+        )
+        self.quarantined = Gauge(
+            "orderflow_dead_letters_quarantined", "Open dead letters whose replay has failed too often", registry=by
+        )
+        self.parked = Gauge("orderflow_messages_parked", "Messages that wait behind a dead letter", registry=by)
         self.saga = Histogram(
             "orderflow_saga_seconds",
             "From an order's creation to its end",
@@ -64,6 +75,12 @@ class Telemetry:
             "orderflow_expired_messages", "Messages gone before they were read", ["topic"], registry=by
         )
         self.paused = Gauge("orderflow_paused", "1 while the infrastructure is away", ["what"], registry=by)
+
+    def letters_stand(self, standing: Standing) -> None:
+        """Show what waits for somebody to look."""
+        self.dead_open.set(standing.open)
+        self.quarantined.set(standing.quarantined)
+        self.parked.set(standing.parked)
 
     def batch_recorded(self, outcomes: Mapping[tuple[str, str], int], size: int, seconds: float) -> None:
         """Count one recorded batch."""

@@ -142,15 +142,16 @@ class UnitOfWork:
             assert_allowed(connection, self.revision)
             ledger.advance(connection, self.group, self.owner, steps, self.clock.now())
             outbox.mark_published(connection, acknowledged, self.clock.now())
-            run = _Run(self, connection, cached)
+            run = Run(self, connection, cached)
             if one_by_one:
                 run.each(batch)
             else:
                 run.together(batch)
-            self._find_blocked(connection, run.done)
+            self.find_blocked(connection, run.done)
             return run.done
 
-    def _find_blocked(self, connection: Connection, done: Done) -> None:
+    def find_blocked(self, connection: Connection, done: Done) -> None:
+        """Note which earlier rows the messages of ``done`` must not overtake; the last step of a transaction."""
         if done.outbox:
             mine = {row.event_id for row in done.outbox}
             waiting = outbox.blocking(connection, {row.key for row in done.outbox})
@@ -199,7 +200,7 @@ class UnitOfWork:
             task_rows.forget_horizons(connection)
 
 
-class _Run:
+class Run:
     """One pass over a batch within one transaction."""
 
     def __init__(self, unit: UnitOfWork, connection: Connection, cached: Mapping[str, bytes]) -> None:
@@ -243,11 +244,12 @@ class _Run:
             fate = self._fate(incoming)
             verdict = self._verdict(incoming) if fate == inbox.DEAD else None
             if fate == "decide":
-                fate, verdict = self._decide_alone(incoming)
+                fate, verdict = self.decide_alone(incoming)
             self._settle(incoming, fate, verdict)
             self._write()
 
-    def _decide_alone(self, incoming: Incoming) -> tuple[str, Verdict | None]:
+    def decide_alone(self, incoming: Incoming) -> tuple[str, Verdict | None]:
+        """Decide a message and write its decision under a savepoint of its own; return its outcome, or why not."""
         for races_left in reversed(range(RACES)):
             try:
                 return self._under_savepoint(incoming), None

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from orderflow.contracts.envelope import Message
 from orderflow.providers.protocol import Provider
 from orderflow.runtime import outbox, task_rows
+from orderflow.runtime.automatic_replay import EVERY as POLICIES_EVERY
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock, SystemClock
 from orderflow.runtime.context import Context
@@ -38,13 +40,17 @@ from orderflow.runtime.garbage import look_rarely
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.ledger import Partition
+from orderflow.runtime.letter_policy import DeadLetterRules
+from orderflow.runtime.letters import Standing, standing
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
+from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
+from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.sampling import Sampling
-from orderflow.runtime.schema import dead_letters, decisions
+from orderflow.runtime.schema import decisions
 from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
@@ -94,6 +100,7 @@ class Settings:
     port: int
     providers: Mapping[str, Provider] = field(default_factory=dict)
     prepare: Callable[[Connection], Sequence[Message]] | None = None
+    dead_letters: DeadLetterRules = field(default_factory=DeadLetterRules)
 
 
 class Worker:
@@ -151,6 +158,7 @@ class Worker:
             self._broker,
             self._telemetry,
         )
+        self._letters = Readmitting(self._unit, settings.dead_letters, self.processor, self._sql, self._telemetry)
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
@@ -245,6 +253,8 @@ class Worker:
             "settling": self._every(0, self._tasks.settle_when_any),
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
+            "dead letters": self._every(READMIT_EVERY, self._letters.look_once),
+            "policies": self._every(POLICIES_EVERY, self._letters.follow_policies_if_anchor),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "changes": self._every(CHANGES_EVERY, self._tell_changes),
             "faust": self._app.wait_until_stopped(),
@@ -308,7 +318,7 @@ class Worker:
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
         try:
-            depth, oldest, dead = await self._sql.run(self._count)
+            depth, oldest, letters = await self._sql.run(self._count)
             ends = await self._broker.end_offsets(sorted(positions)) if positions else {}
         except (SQLAlchemyError, PublishFailed):
             # Nobody can make progress meanwhile, and nobody is to be restarted for it.
@@ -319,7 +329,7 @@ class Worker:
         self._telemetry.outbox_depth.set(depth)
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._telemetry.outbox_age.set(age)
-        self._telemetry.dead_open.set(dead)
+        self._telemetry.letters_stand(letters)
         waiting = {}
         for partition, recorded in positions.items():
             lag = max(0, ends[partition] - recorded - 1)
@@ -351,13 +361,10 @@ class Worker:
                 del self._silent[partition]
             await self._fetching.seek(silent)
 
-    def _count(self) -> tuple[int, Any, int]:
+    def _count(self) -> tuple[int, datetime | None, Standing]:
         with reading(self._engine) as connection:
             depth, oldest = outbox.depth(connection)
-            dead = connection.scalar(
-                select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
-            )
-            return depth, oldest, dead or 0
+            return depth, oldest, standing(connection, self.settings.dead_letters.quarantine_after)
 
     def _passed(self, name: str) -> None:
         self._checks[name] = Check(name, ok=True)

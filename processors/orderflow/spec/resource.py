@@ -10,6 +10,7 @@ import msgspec
 
 from orderflow.contracts.fields import Id
 from orderflow.providers.faults import CarrierFaults, Simulation
+from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.saga.flow import ORDER_TO_DELIVERY, Flow
 from orderflow.spec.products import Product
 
@@ -136,6 +137,7 @@ class Spec(_Section, frozen=True, kw_only=True):
     flows: tuple[Flow, ...] = ()
     processors: Processors = Processors()
     inventory: Inventory = Inventory()
+    dead_letters: DeadLetterRules = DeadLetterRules()
     products: tuple[Product, ...] = ()
     simulation: SimulatedOutside | None = None
     production: bool = False

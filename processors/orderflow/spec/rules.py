@@ -58,6 +58,7 @@ def _url(field: str, url: str | None, schemes: Iterable[str]) -> Problems:
 def _names(spec: Spec) -> Problems:
     yield from _unique("tenants", "name", [tenant.name for tenant in spec.tenants])
     yield from _unique("products", "id", [product.id for product in spec.products])
+    yield from _unique("deadLetters.automatic", "cause", [policy.cause for policy in spec.dead_letters.automatic])
 
 
 def _unique(section: str, field: str, names: list[str]) -> Problems:
@@ -65,6 +66,14 @@ def _unique(section: str, field: str, names: list[str]) -> Problems:
         first = names.index(name)
         if first < index:
             yield f"{section}[{index}].{field}", f"{name!r} stands in {section}[{first}] already"
+
+
+def _dead_letters(spec: Spec) -> Problems:
+    most = spec.dead_letters.quarantine_after
+    for index, policy in enumerate(spec.dead_letters.automatic):
+        if policy.attempts > most:
+            reason = f"expected at most spec.deadLetters.quarantineAfter ({most}), got {policy.attempts}"
+            yield f"deadLetters.automatic[{index}].attempts", reason
 
 
 def _flows(spec: Spec) -> Problems:
@@ -92,6 +101,7 @@ _RULES: Final[tuple[Callable[[Spec], Problems], ...]] = (
     _replication,
     _addresses,
     _names,
+    _dead_letters,
     _flows,
     _simulation,
 )

@@ -184,7 +184,8 @@ _FACTS = Walk(
     business_events.c.event_id,
 )
 _TRAIL = Walk(
-    select(*(audit_trail.c[name] for name in ("key", *Edge._fields))),
+    # What has an actor is an act, and no transition of the aggregate.
+    select(*(audit_trail.c[name] for name in ("key", *Edge._fields))).where(audit_trail.c.actor.is_(None)),
     audit_trail.c.key,
     audit_trail.c.id,
 )

@@ -17,9 +17,10 @@ from orderflow.contracts.envelope import Message
 from orderflow.contracts.registry import TYPES
 from orderflow.runtime.columns import Moment
 from orderflow.runtime.context import Context
-from orderflow.runtime.inbox import DEAD
+from orderflow.runtime.inbox import DEAD, DISCARDED
 from orderflow.runtime.incoming import NOWHERE
-from orderflow.runtime.schema import consumed_offsets, outbox, processed_events
+from orderflow.runtime.letters import REPLAYED
+from orderflow.runtime.schema import consumed_offsets, dead_letters, outbox, processed_events
 from orderflow.verification.reading import Walk, merged
 from orderflow.verification.report import Findings
 
@@ -48,7 +49,11 @@ class Sent(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A row of an inbox. ``young``: so recent that the snapshot of its sender may be older."""
+    """A row of an inbox.
+
+    ``let_in``: it was a dead letter, and somebody has vouched for it by replaying it. ``young``: so recent that the
+    snapshot of its sender may be older.
+    """
 
     context: str
     event_type: str
@@ -56,6 +61,7 @@ class Received(NamedTuple):
     digest: str
     status: str
     partition: int
+    let_in: bool
     young: bool
 
 
@@ -144,9 +150,12 @@ def unprocessed(event_id: str, sent: Sent, takers: tuple[str, ...], received: li
 
 
 def unsent(event_id: str, received: Received, sent: list[Sent]) -> Iterator[str]:
-    """Say that a message was processed that nobody has sent. What could not be decided may come from anywhere."""
-    is_ours = received.partition != NOWHERE and received.event_type not in _OUTSIDE
-    if is_ours and not sent and received.status != DEAD and not received.young:
+    """Say that a message was processed that nobody has sent.
+
+    What could not be decided may come from anywhere, and so may what somebody has then let in.
+    """
+    is_ours = received.partition != NOWHERE and received.event_type not in _OUTSIDE and not received.let_in
+    if is_ours and not sent and received.status not in {DEAD, DISCARDED} and not received.young:
         yield f"{received.context} has processed {received.event_type} {event_id}, which nobody has sent"
 
 
@@ -212,10 +221,15 @@ _RECEIVED = Walk(
         processed_events.c.key,
         processed_events.c.hash,
         processed_events.c.status,
+        processed_events.c.topic,
         processed_events.c.partition,
+        processed_events.c.offset,
         processed_events.c.processed_at >= _SINCE,
     ).where(processed_events.c.group == bindparam("context")),
     processed_events.c.event_id,
+)
+_LET_IN = select(dead_letters.c.topic, dead_letters.c.partition, dead_letters.c.offset).where(
+    dead_letters.c.group == bindparam("context"), dead_letters.c.status == REPLAYED
 )
 
 
@@ -229,6 +243,8 @@ def _sent(connection: Connection, context: str, since: datetime) -> Iterator[tup
 
 
 def _received(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Received]]:
+    let_in = {tuple(place) for place in connection.execute(_LET_IN, {"context": context})}
     rows = _RECEIVED.rows(connection, context=context, since=since)
-    for event_id, event_type, key, digest, status, partition, young in rows:
-        yield event_id, Received(context, event_type, key, digest, status, partition, bool(young))
+    for event_id, event_type, key, digest, status, topic, partition, offset, young in rows:
+        is_let_in = (topic, partition, offset) in let_in
+        yield event_id, Received(context, event_type, key, digest, status, partition, is_let_in, bool(young))

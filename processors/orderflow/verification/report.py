@@ -39,6 +39,7 @@ PROMISES: Final[Mapping[str, str]] = {
     "outbox-published": "Every message in an outbox has been published",
     "message-processed": "Every message was processed by each context that takes it, with the bytes that were sent",
     "message-sent": "No message comes out of nothing",
+    "letter-settled": "A dead letter is replayed or discarded once, by a named act, and nothing waits behind none",
     "offset-recorded": "The ledger of offsets is not behind what was processed",
     "task-settled": "No call to the outside is open, and nothing that is due is left lying",
     "outcome-recorded": "Every task that was done has its outcome in the outbox, and no outcome lacks its task",

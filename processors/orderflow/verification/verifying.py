@@ -14,7 +14,7 @@ from orderflow.contexts.order.tables import catalogue
 from orderflow.providers.record import provider_records
 from orderflow.runtime.context import Context
 from orderflow.runtime.schema import metadata as recorded
-from orderflow.verification import counting, fates, goods, messages, money, notices, replay, trails, work
+from orderflow.verification import counting, fates, goods, letters, messages, money, notices, replay, trails, work
 from orderflow.verification.case import Case
 from orderflow.verification.gathering import Gathering, Snapshots, stored, young_keys
 from orderflow.verification.reading import OutOfOrder, Unreachable, Walk, snapshot
@@ -112,7 +112,7 @@ def _report(snapshots: Snapshots, contexts: Mapping[str, Context[Any]], since: d
     _check_windows(snapshots.contexts["analytics"], tally.recount, findings)
     messages.check(snapshots.contexts, contexts, since, findings)
     for name, connection in snapshots.contexts.items():
-        _check_records(connection, contexts[name], findings)
+        _check_records(connection, contexts[name], since, findings)
     problems = () if tally.orders else (NOTHING,)
     promises = findings.promises
     return Report(
@@ -182,8 +182,11 @@ def _check_windows(connection: Connection, recount: counting.Recount, findings: 
         findings.add("windows-add-up", found, start, is_order=False)
 
 
-def _check_records(connection: Connection, context: Context[Any], findings: Findings) -> None:
+def _check_records(connection: Connection, context: Context[Any], since: datetime | None, findings: Findings) -> None:
     name = context.name
+    findings.looked("letter-settled", letters.number(connection))
+    for fault in letters.faults(connection, name, since):
+        findings.add("letter-settled", [fault.detail], fault.about, is_order=fault.is_order)
     findings.looked("offset-recorded", messages.partitions(connection, name))
     for partition, detail in messages.behind(connection, name):
         findings.add("offset-recorded", [detail], partition, is_order=False)

@@ -125,6 +125,15 @@ async def test_the_timeline_tells_every_transition_with_cause_attempt_and_time(a
     }
 
 
+async def test_the_timeline_tells_whose_act_a_line_was(app: Starlette, engine: Engine) -> None:
+    record(engine, "order-1", "REQUESTED")
+    record(engine, "order-1", "replayed")
+    with engine.begin() as connection:
+        connection.execute(audit_trail.update().where(audit_trail.c.after == "replayed").values(actor="ada"))
+    timeline = (await ask(app, "GET", "/timeline/order-1")).json()
+    assert [entry.get("actor") for entry in timeline["entries"]] == [None, "ada"]
+
+
 async def test_the_timeline_tells_how_often_each_call_was_tried(app: Starlette, engine: Engine) -> None:
     call(engine, "order-1", "done", failed=2)
     call(engine, "order-1", "open", failed=1)

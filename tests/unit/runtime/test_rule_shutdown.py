@@ -92,7 +92,7 @@ class TestTheProcessor:
 
         async def late(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
             await process.processor.put(delivery(site.broker.put(ask("o1")), dealt_with))
-            await until(lambda: dealt_with or process.processor._busy._waiters)
+            await until(lambda: dealt_with or process.processor.busy._waiters)
             return await first_offsets(partitions)
 
         monkeypatch.setattr(site.broker, "first_offsets", late)

@@ -54,6 +54,17 @@ def sentence(body: str) -> str:
             id="a product twice",
         ),
         pytest.param(
+            "  deadLetters:\n    automatic:\n      - {cause: refused}\n      - {cause: refused, attempts: 1}\n",
+            "x.yaml:8: spec.deadLetters.automatic[1].cause: 'refused' stands in deadLetters.automatic[0] already",
+            id="two policies for a cause",
+        ),
+        pytest.param(
+            "  deadLetters:\n    quarantineAfter: 2\n    automatic:\n      - {cause: data-error, attempts: 3}\n",
+            "x.yaml:8: spec.deadLetters.automatic[0].attempts: expected at most spec.deadLetters.quarantineAfter (2), "
+            "got 3",
+            id="attempts beyond the quarantine",
+        ),
+        pytest.param(
             "  tenants:\n    - {name: a, flow: ship-only}\n    - {name: a, flow: ship-only}\n",
             "x.yaml:7: spec.tenants[1].name: 'a' stands in tenants[0] already",
             id="a tenant twice",
