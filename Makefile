@@ -10,10 +10,10 @@ INSTALLED := .venv/installed
 # The fast tests come first: a mistake shows in seconds.
 FAST_TESTS := tests/unit tests/contracts
 
-.PHONY: help up test check unit bench lock clean
+.PHONY: help up test check unit bench histories lock clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
 	$(BIN)/orderflow up -f manifests/quickstart.yaml
@@ -36,6 +36,9 @@ unit: $(INSTALLED) ## Run the tests that need no server
 
 bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
 	$(BIN)/python benchmarks/run.py
+
+histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
+	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
 lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock (newest versions: make lock ARGS=--upgrade)
 	$(UV) pip compile pyproject.toml --output-file requirements.lock --all-extras --universal --python-version 3.11 \
