@@ -9,7 +9,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table, event, select
 
@@ -91,10 +91,14 @@ class Faults:
         self._commit = engine.dialect.do_commit
         engine.dialect.do_commit = self._do_commit  # type: ignore[method-assign]
         event.listen(engine, "begin", self._began)
-        event.listen(engine, "do_execute", self._do)
-        event.listen(engine, "do_executemany", self._do)
+        event.listen(engine, "do_connect", self._connect)
 
-    def _do(self, _cursor: object, statement: str, parameters: Any, _context: object) -> None:
+    def _connect(self, _dialect: object, _record: object, _args: object, settings: dict[str, Any]) -> None:
+        settings["factory"] = _watched(self._do)
+
+    def _do(self, statement: str, parameters: Any) -> None:
+        if statement.startswith(("PRAGMA", "BEGIN")):
+            return
         self.statements.append(statement)
         self.parameters.append(parameters)
         if self.on(statement):
@@ -127,6 +131,25 @@ class Faults:
     def mend(self) -> None:
         """Fail no more."""
         self.on = lambda _statement: False
+
+
+def _watched(tell: Callable[[str, Any], None]) -> type[sqlite3.Connection]:
+    """Return a connection whose cursors tell of each statement before they run it."""
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, statement: str, parameters: Any = ()) -> Self:
+            tell(statement, parameters)
+            return super().execute(statement, parameters)
+
+        def executemany(self, statement: str, parameters: Any) -> Self:
+            tell(statement, parameters)
+            return super().executemany(statement, parameters)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            return super().cursor(Cursor)
+
+    return Connection
 
 
 def gone() -> sqlite3.OperationalError:

@@ -186,7 +186,7 @@ class System:
         now = self.clock.now()
         with engine.begin() as connection:
             rows = outbox.unpublished(connection, now, AT_ONCE)
-            outbox.mark_published(connection, [row.id for row in rows], now)
+            outbox.mark_published(connection, [row.event_id for row in rows], now)
         for row in rows:
             self.broker.append(row.topic, row.key, row.payload, row.headers)
         return bool(rows)

@@ -8,15 +8,20 @@ from aiokafka.partitioner import murmur2
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One message on its way out, exactly as it will stand on the broker. ``topic`` is without the prefix."""
+    """One message on its way out, exactly as it will stand on the broker.
 
-    id: int
+    Attributes:
+        topic: without the prefix.
+        id: its place among the rows, where it was read back; 0 where it has just been written.
+    """
+
     event_id: str
     event_type: str
     topic: str
     key: str
     payload: bytes
     headers: dict[str, str]
+    id: int = 0
 
 
 class PublishFailed(Exception):  # noqa: N818 - reads as what happened

@@ -17,13 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Select, bindparam, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orderflow.runtime.schema import allowed_revisions
+from orderflow.runtime.statements import Statement
 
 LOCK_PATIENCE_MS = 5_000
 """How long a statement waits for a lock, on both databases: a batch's transaction takes milliseconds."""
@@ -72,7 +73,7 @@ _POSTGRES_STATES = frozenset(
 )
 
 
-_ALLOWED: Select[tuple[str]] = (
+_ALLOWED = Statement(
     select(allowed_revisions.c.revision)
     .where(allowed_revisions.c.revision == bindparam("at_revision"))
     .with_for_update(read=True, key_share=True)
@@ -111,8 +112,9 @@ def open_database(url: str, durability: str = "normal") -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Give a connection that sees one snapshot, takes no write lock and refuses to write."""
-    with engine.connect() as connection:
-        yield connection.execution_options(**_READING[engine.dialect.name])
+    with engine.connect().execution_options(**_READING[engine.dialect.name]) as connection:
+        connection.begin()
+        yield connection
 
 
 def assert_allowed(connection: Connection, revision: str) -> None:
@@ -121,7 +123,7 @@ def assert_allowed(connection: Connection, revision: str) -> None:
     Raises:
         RevisionRemoved: it may not.
     """
-    if connection.execute(_ALLOWED, {"at_revision": revision}).first() is None:
+    if not _ALLOWED.rows(connection, {"at_revision": revision}):
         raise RevisionRemoved(f"revision {revision!r} is not among the allowed ones of this database")
 
 

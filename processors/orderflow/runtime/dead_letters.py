@@ -20,15 +20,18 @@ from orderflow.runtime import outbox
 from orderflow.runtime.broker import OutboxRow
 from orderflow.runtime.incoming import Incoming
 from orderflow.runtime.schema import dead_letters
+from orderflow.runtime.statements import Statement
 
 OPEN = "open"
 SUPERSEDED = "superseded"
 
 
-_STOPPED = select(dead_letters.c.key).where(
-    dead_letters.c.group == bindparam("at_group"),
-    dead_letters.c.status == OPEN,
-    dead_letters.c.key.in_(bindparam("keys", expanding=True)),
+_STOPPED = Statement(
+    select(dead_letters.c.key).where(
+        dead_letters.c.group == bindparam("at_group"),
+        dead_letters.c.status == OPEN,
+        dead_letters.c.key.in_(bindparam("keys", expanding=True)),
+    )
 )
 
 
@@ -105,7 +108,6 @@ def _copy(incoming: Incoming, verdict: Verdict, group: str) -> OutboxRow:
         "dlq_event_id": incoming.event_id,
     }
     return OutboxRow(
-        id=0,
         event_id=derive(incoming.event_id, "dead-letter", group, origin, incoming.digest),
         event_type="DeadLetter",
         topic=dead_letter_topic(record.topic),
@@ -120,7 +122,7 @@ def stopped_keys(connection: Connection, group: str, keys: Iterable[str]) -> set
     wanted = sorted({key for key in keys if key})
     if not wanted:
         return set()
-    return set(connection.scalars(_STOPPED, {"at_group": group, "keys": wanted}))
+    return {row[0] for row in _STOPPED.rows(connection, {"at_group": group, "keys": wanted})}
 
 
 def supersede(connection: Connection, group: str, key: str) -> None:

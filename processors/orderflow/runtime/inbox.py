@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.schema import message_attempts, processed_events
+from orderflow.runtime.statements import Statement
 
 PARKED = "parked"
 DEAD = "dead"
@@ -22,10 +23,13 @@ LAST_ATTEMPT = 2
 """A message that took its process down this often is not tried a third time."""
 
 
-_KNOWN = select(processed_events.c.event_id, processed_events.c.hash, processed_events.c.status).where(
-    processed_events.c.group == bindparam("at_group"), processed_events.c.event_id.in_(bindparam("ids", expanding=True))
+_KNOWN = Statement(
+    select(processed_events.c.event_id, processed_events.c.hash, processed_events.c.status).where(
+        processed_events.c.group == bindparam("at_group"),
+        processed_events.c.event_id.in_(bindparam("ids", expanding=True)),
+    )
 )
-_INSERT = processed_events.insert()
+_INSERT = Statement(processed_events.insert())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def known(connection: Connection, group: str, event_ids: Iterable[str]) -> dict[
     wanted = sorted(set(event_ids))
     if not wanted:
         return {}
-    rows = connection.execute(_KNOWN, {"at_group": group, "ids": wanted})
+    rows = _KNOWN.rows(connection, {"at_group": group, "ids": wanted})
     return {row[0]: Known(row[1], row[2]) for row in rows}
 
 
@@ -67,7 +71,7 @@ def row(incoming: Incoming, group: str, status: str, now: datetime, *, keep: boo
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows made by :func:`row`."""
     if rows:
-        connection.execute(_INSERT, list(rows))
+        _INSERT.run_each(connection, rows)
 
 
 def parked(connection: Connection, group: str, key: str) -> list[Incoming]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, tuple_
 
 from orderflow.runtime.schema import consumed_offsets as ledger
+from orderflow.runtime.statements import Statement
 
 Partition = tuple[str, int]
 """A topic (without the prefix) and a partition's number."""
@@ -28,7 +29,7 @@ _READ = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.las
 )
 _CLAIM = ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now"))
 _RELEASE = ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None)
-_ADVANCE = (
+_ADVANCE = Statement(
     ledger.update()
     .where(*_PARTITION, ledger.c.offset == bindparam("at_offset"), ledger.c.owner == bindparam("at_owner"))
     .values(offset=bindparam("to_offset"), last_event_id=bindparam("to_event_id"), updated_at=bindparam("now"))
@@ -108,5 +109,5 @@ def advance(
     for partition, (before, after, event_id) in sorted(steps.items()):
         to = {"to_offset": after, "to_event_id": event_id, "now": now}
         at = {**_at(group, partition), "at_offset": before, "at_owner": owner}
-        if connection.execute(_ADVANCE, {**at, **to}).rowcount != 1:
+        if _ADVANCE.run(connection, {**at, **to}) != 1:
             raise Fenced(partition)

@@ -12,19 +12,22 @@ from orderflow.contracts.headers import headers_of
 from orderflow.contracts.topics import TOPIC_OF
 from orderflow.runtime.broker import OutboxRow
 from orderflow.runtime.schema import outbox
+from orderflow.runtime.statements import Statement
 
 IN_ONE_QUERY = 500
 """Below SQLite's limit of bound parameters with room to spare."""
 
 
 # Built once: building a statement costs as much as running it.
-_INSERT = outbox.insert().returning(outbox.c.id, sort_by_parameter_order=True)
-_BLOCKING = select(outbox.c.key, outbox.c.event_id).where(
-    outbox.c.published_at.is_(None), outbox.c.key.in_(bindparam("keys", expanding=True))
+_INSERT = Statement(outbox.insert())
+_BLOCKING = Statement(
+    select(outbox.c.key, outbox.c.event_id).where(
+        outbox.c.published_at.is_(None), outbox.c.key.in_(bindparam("keys", expanding=True))
+    )
 )
-_MARK = (
+_MARK = Statement(
     outbox.update()
-    .where(outbox.c.id.in_(bindparam("ids", expanding=True)), outbox.c.published_at.is_(None))
+    .where(outbox.c.event_id.in_(bindparam("ids", expanding=True)), outbox.c.published_at.is_(None))
     .values(published_at=bindparam("now"))
 )
 
@@ -37,7 +40,6 @@ def insert(
         return ()
     rows = [
         OutboxRow(
-            id=0,
             event_id=message.event_id,
             event_type=message.event_type,
             topic=TOPIC_OF[type(message)],
@@ -51,9 +53,9 @@ def insert(
 
 
 def insert_rows(connection: Connection, rows: Sequence[OutboxRow], now: datetime) -> tuple[OutboxRow, ...]:
-    """Insert rows as they are, in their order, and return them with the ids they were given."""
-    ids = connection.scalars(
-        _INSERT,
+    """Insert rows as they are, in their order, and return them."""
+    _INSERT.run_each(
+        connection,
         [
             {
                 "event_id": row.event_id,
@@ -66,8 +68,8 @@ def insert_rows(connection: Connection, rows: Sequence[OutboxRow], now: datetime
             }
             for row in rows
         ],
-    ).all()
-    return tuple(msgspec.structs.replace(row, id=number) for number, row in zip(ids, rows, strict=True))
+    )
+    return tuple(rows)
 
 
 def blocking(connection: Connection, keys: Iterable[str]) -> dict[str, set[str]]:
@@ -75,16 +77,16 @@ def blocking(connection: Connection, keys: Iterable[str]) -> dict[str, set[str]]
     found: dict[str, set[str]] = {}
     wanted = sorted(set(keys))
     for start in range(0, len(wanted), IN_ONE_QUERY):
-        for key, event_id in connection.execute(_BLOCKING, {"keys": wanted[start : start + IN_ONE_QUERY]}):
+        for key, event_id in _BLOCKING.rows(connection, {"keys": wanted[start : start + IN_ONE_QUERY]}):
             found.setdefault(key, set()).add(event_id)
     return found
 
 
-def mark_published(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+def mark_published(connection: Connection, event_ids: Iterable[str], now: datetime) -> None:
     """Mark rows that the broker has acknowledged. Needs no allowed revision: it states a fact."""
-    wanted = sorted(set(ids))
+    wanted = sorted(set(event_ids))
     for start in range(0, len(wanted), IN_ONE_QUERY):
-        connection.execute(_MARK, {"ids": wanted[start : start + IN_ONE_QUERY], "now": now})
+        _MARK.run(connection, {"ids": wanted[start : start + IN_ONE_QUERY], "now": now})
 
 
 def unpublished(connection: Connection, older_than: datetime, limit: int, after: int = 0) -> list[OutboxRow]:

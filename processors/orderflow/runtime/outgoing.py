@@ -57,7 +57,7 @@ class Outgoing:
         self._ready: list[OutboxRow] = []
         self._held: dict[str, _Held] = {}
         self._in_hand: dict[str, str] = {}
-        self._acknowledged: dict[int, str] = {}
+        self._acknowledged: set[str] = set()
         self._wake = asyncio.Event()
         self._marks = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,16 +89,15 @@ class Outgoing:
         """Event ids of unmarked rows that this process has published or is about to, in order."""
         return self._in_hand.keys()
 
-    def take_acknowledged(self) -> list[int]:
-        """Return the ids of published rows that are not marked yet; the caller marks them."""
+    def take_acknowledged(self) -> list[str]:
+        """Return the event ids of published rows that are not marked yet; the caller marks them."""
         return list(self._acknowledged)
 
-    def marked(self, ids: Collection[int]) -> None:
+    def marked(self, event_ids: Collection[str]) -> None:
         """Take note that rows have been marked."""
-        for number in ids:
-            event_id = self._acknowledged.pop(number, None)
-            if event_id is not None:
-                self._in_hand.pop(event_id, None)
+        for event_id in event_ids:
+            self._acknowledged.discard(event_id)
+            self._in_hand.pop(event_id, None)
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
         """Take rows that have been committed.
@@ -151,7 +150,7 @@ class Outgoing:
             self._drop({row.key for row in rows}, rows)
             return
         self.failing_since = None
-        self._acknowledged.update((row.id, row.event_id) for row in rows)
+        self._acknowledged.update(row.event_id for row in rows)
         self._marks.set()
 
     def _drop(self, keys: set[str], rows: Sequence[OutboxRow]) -> None:
@@ -197,11 +196,11 @@ class Outgoing:
                 self._marks.set()
 
     async def _mark(self) -> None:
-        ids = self.take_acknowledged()
-        if ids:
-            await self._sql.run(self._mark_in_database, ids)
-            self.marked(ids)
+        event_ids = self.take_acknowledged()
+        if event_ids:
+            await self._sql.run(self._mark_in_database, event_ids)
+            self.marked(event_ids)
 
-    def _mark_in_database(self, ids: Sequence[int]) -> None:
+    def _mark_in_database(self, event_ids: Sequence[str]) -> None:
         with self._engine.begin() as connection:
-            outbox.mark_published(connection, ids, self._clock.now())
+            outbox.mark_published(connection, event_ids, self._clock.now())

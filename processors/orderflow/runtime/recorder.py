@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orderflow.contracts import codec
@@ -26,6 +26,7 @@ from orderflow.runtime.incoming import Incoming
 from orderflow.runtime.rows import Versioned
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import audit_trail, decisions
+from orderflow.runtime.statements import Statement
 from orderflow.runtime.task_rows import Task
 
 LEASE = timedelta(seconds=10)
@@ -33,8 +34,8 @@ LEASE = timedelta(seconds=10)
 calls of a process that was killed go on elsewhere within ten seconds."""
 
 
-_AUDIT = audit_trail.insert()
-_SAMPLE = decisions.insert()
+_AUDIT = Statement(audit_trail.insert())
+_SAMPLE = Statement(decisions.insert())
 
 
 @dataclass(slots=True)
@@ -223,7 +224,7 @@ class Recorder:
         announced = self._write_shared()
         for insert, values in (_AUDIT, self._audit), (_SAMPLE, self._samples):
             if values:
-                connection.execute(insert, values)
+                insert.run_each(connection, values)
         self._write_rows()
         calls = task_rows.insert(connection, self._tasks, owner=self._owner, lease=LEASE, now=now)
         task_rows.end(connection, self._ended_tasks, now)
@@ -269,20 +270,27 @@ class Recorder:
                 kept.setdefault((write.table, write.newest_by), []).append({**write.key, **write.values})
         tables = self._context.tables.tables
         for name, rows in sorted(appended.items()):
-            self._connection.execute(tables[name].insert(), rows)
+            _appending(tables[name]).run_each(self._connection, rows)
         for (name, newest_by), rows in sorted(kept.items()):
-            self._connection.execute(_keeping(self._connection.dialect.name, tables[name], newest_by), rows)
+            _keeping(self._connection.dialect.name, tables[name], newest_by).run_each(self._connection, rows)
 
 
 @cache
-def _keeping(dialect: str, table: Table, newest_by: str) -> Insert:
+def _appending(table: Table) -> Statement:
+    return Statement(table.insert())
+
+
+@cache
+def _keeping(dialect: str, table: Table, newest_by: str) -> Statement:
     """Return the statement that inserts a row, or replaces one whose ``newest_by`` is smaller."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     key = [column.name for column in table.primary_key]
-    return insert.on_conflict_do_update(
-        index_elements=key,
-        set_={column.name: insert.excluded[column.name] for column in table.c if column.name not in key},
-        where=insert.excluded[newest_by] > table.c[newest_by],
+    return Statement(
+        insert.on_conflict_do_update(
+            index_elements=key,
+            set_={column.name: insert.excluded[column.name] for column in table.c if column.name not in key},
+            where=insert.excluded[newest_by] > table.c[newest_by],
+        )
     )
 
 

@@ -72,7 +72,7 @@ class Relay:
 
     async def _publish(self, lanes: Mapping[str, Sequence[OutboxRow]], stopped: set[str]) -> int:
         gate = asyncio.Semaphore(KEYS_AT_ONCE)
-        acknowledged: list[int] = []
+        acknowledged: list[str] = []
         marked = 0
         under_way = {
             asyncio.create_task(self._publish_lane(lane, gate, acknowledged, stopped)) for lane in lanes.values()
@@ -80,17 +80,17 @@ class Relay:
         try:
             while under_way:
                 _, under_way = await asyncio.wait(under_way, timeout=MARK_AFTER)
-                ids = acknowledged[marked:]
-                if ids:
-                    await self._sql.run(self._mark, ids)
-                marked += len(ids)
+                new = acknowledged[marked:]
+                if new:
+                    await self._sql.run(self._mark, new)
+                marked += len(new)
         finally:
             for lane in under_way:
                 lane.cancel()
         return marked
 
     async def _publish_lane(
-        self, lane: Sequence[OutboxRow], gate: asyncio.Semaphore, acknowledged: list[int], stopped: set[str]
+        self, lane: Sequence[OutboxRow], gate: asyncio.Semaphore, acknowledged: list[str], stopped: set[str]
     ) -> None:
         async with gate:
             for row in lane:
@@ -101,8 +101,8 @@ class Relay:
                     log.warning("relay stopped a key", event_id=row.event_id, topic=row.topic, reason=reason)
                     stopped.add(row.key)
                     return
-                acknowledged.append(row.id)
+                acknowledged.append(row.event_id)
 
-    def _mark(self, ids: Sequence[int]) -> None:
+    def _mark(self, event_ids: Sequence[str]) -> None:
         with self._engine.begin() as connection:
-            outbox.mark_published(connection, ids, self._clock.now())
+            outbox.mark_published(connection, event_ids, self._clock.now())

@@ -10,15 +10,14 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
-    Insert,
     Integer,
-    Select,
     Table,
     Text,
-    Update,
     bindparam,
     select,
 )
+
+from orderflow.runtime.statements import Statement
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,15 +46,15 @@ _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 class _Statements:
     """Built once per table: building a statement costs as much as running it. The maps are by whether to lock."""
 
-    versions: Mapping[bool, Select[Any]]
-    states: Mapping[bool, Select[Any]]
-    insert: Insert
-    update: Update
+    versions: Mapping[bool, Statement]
+    states: Mapping[bool, Statement]
+    insert: Statement
+    update: Statement
 
 
-def _ordered(connection: Connection, statement: Select[Any], keys: Iterable[str]) -> Iterable[Sequence[Any]]:
+def _ordered(connection: Connection, statement: Statement, keys: Iterable[str]) -> Iterable[Sequence[Any]]:
     ordered = sorted(set(keys))
-    return connection.execute(statement, {"keys": ordered}) if ordered else ()
+    return statement.rows(connection, {"keys": ordered}) if ordered else ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,9 @@ class Rows(Generic[T]):
             sqlalchemy.exc.IntegrityError: somebody else has inserted one of them.
         """
         if states:
-            connection.execute(self._statements.insert, [self._values(key, row) for key, row in sorted(states.items())])
+            self._statements.insert.run_each(
+                connection, [self._values(key, row) for key, row in sorted(states.items())]
+            )
 
     def update(self, connection: Connection, states: Mapping[str, Versioned[T]]) -> None:
         """Write the given states over the version before theirs.
@@ -122,7 +123,7 @@ class Rows(Generic[T]):
             {**self._values(key, row), "at_key": key, "at_version": row.version - 1}
             for key, row in sorted(states.items())
         ]
-        changed = connection.execute(self._statements.update, values).rowcount
+        changed = self._statements.update.run_each(connection, values)
         if changed != len(values):
             raise StaleState(f"{len(values) - changed} rows of {self.table.name} had moved on")
 
@@ -133,10 +134,12 @@ class Rows(Generic[T]):
         versions = select(key, table.c.version).where(key.in_(_KEYS)).order_by(key)
         states = select(key, table.c.version, table.c.state_version, table.c.data).where(key.in_(_KEYS)).order_by(key)
         return _Statements(
-            versions={False: versions, True: versions.with_for_update()},
-            states={False: states, True: states.with_for_update()},
-            insert=table.insert(),
-            update=table.update().where(key == bindparam("at_key"), table.c.version == bindparam("at_version")),
+            versions={False: Statement(versions), True: Statement(versions.with_for_update())},
+            states={False: Statement(states), True: Statement(states.with_for_update())},
+            insert=Statement(table.insert()),
+            update=Statement(
+                table.update().where(key == bindparam("at_key"), table.c.version == bindparam("at_version"))
+            ),
         )
 
     def _values(self, key: str, row: Versioned[T]) -> dict[str, Any]:

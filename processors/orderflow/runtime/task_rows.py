@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, or_, select
 from orderflow.contracts.decision import Call, Timer
 from orderflow.contracts.envelope import Message, Metadata
 from orderflow.runtime.schema import tasks
+from orderflow.runtime.statements import Statement
 
 OPEN = "open"
 DONE = "done"
@@ -64,13 +65,13 @@ _COLUMNS = (
 )
 
 
-_INSERT = tasks.insert()
-_END = (
+_INSERT = Statement(tasks.insert())
+_END = Statement(
     tasks.update()
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), tasks.c.status == OPEN)
     .values(status=ENDED, ended_at=bindparam("now"), claimed_by=None)
 )
-_FINISH = (
+_FINISH = Statement(
     tasks.update()
     .where(
         tasks.c.task_id == bindparam("at_task_id"),
@@ -120,7 +121,7 @@ def insert(
                 Task(task_id=body.task_id, key=key, body=body, cause=cause, attempts=0, unclear=False, due_at=due)
             )
     if rows:
-        connection.execute(_INSERT, rows)
+        _INSERT.run_each(connection, rows)
     return calls
 
 
@@ -132,7 +133,7 @@ def end(connection: Connection, task_ids: Iterable[str], now: datetime) -> None:
     """End tasks that a decision does not need any more, if they are still open."""
     wanted = sorted(set(task_ids))
     if wanted:
-        connection.execute(_END, {"ids": wanted, "now": now})
+        _END.run(connection, {"ids": wanted, "now": now})
 
 
 def anything_due(connection: Connection, now: datetime) -> bool:
@@ -187,8 +188,7 @@ def _task(row: Any) -> Task:
 
 def finish(connection: Connection, task_id: str, owner: str, now: datetime) -> bool:
     """Mark the task done, if it is still open and ``owner``'s; tell whether it was."""
-    changed = connection.execute(_FINISH, {"at_task_id": task_id, "at_owner": owner, "now": now})
-    return changed.rowcount == 1
+    return _FINISH.run(connection, {"at_task_id": task_id, "at_owner": owner, "now": now}) == 1
 
 
 def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, error: str | None) -> bool:

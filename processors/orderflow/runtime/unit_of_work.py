@@ -107,13 +107,13 @@ class UnitOfWork:
         steps: Steps,
         *,
         cached: Mapping[str, bytes],
-        acknowledged: Collection[int] = (),
+        acknowledged: Collection[str] = (),
     ) -> Done:
         """Record ``batch``, and that the partitions have come as far as ``steps`` says.
 
         Args:
             cached: cache entries of aggregates, by key; used only where their version is the row's.
-            acknowledged: ids of outbox rows to mark as published on the way.
+            acknowledged: event ids of outbox rows to mark as published on the way.
 
         Raises:
             Fenced, RevisionRemoved: replaced; nothing was written.
@@ -134,7 +134,7 @@ class UnitOfWork:
         batch: Sequence[Incoming],
         steps: Steps,
         cached: Mapping[str, bytes],
-        acknowledged: Collection[int],
+        acknowledged: Collection[str],
         *,
         one_by_one: bool,
     ) -> Done:

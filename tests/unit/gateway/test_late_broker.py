@@ -8,7 +8,7 @@ from orderflow.gateway import late_broker
 from orderflow.gateway.late_broker import LateBroker
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 
-ROW = OutboxRow(id=1, event_id="e", event_type="OrderCreated", topic="order-events", key="o", payload=b"", headers={})
+ROW = OutboxRow(event_id="e", event_type="OrderCreated", topic="order-events", key="o", payload=b"", headers={})
 
 
 class Kafka:
