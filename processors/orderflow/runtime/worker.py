@@ -32,6 +32,7 @@ from orderflow.runtime.database import (
     open_database,
     reading,
 )
+from orderflow.runtime.dropping import Dropper
 from orderflow.runtime.faust_app import FaustFetching, build_app
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.kafka import KafkaBroker
@@ -41,6 +42,7 @@ from orderflow.runtime.preparing import prepare
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
+from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import dead_letters, decisions
 from orderflow.runtime.sql_thread import SqlThread
@@ -54,6 +56,8 @@ DUE_EVERY = 0.25
 """Seconds between looks for due tasks: what a timer or a retry is late at the most."""
 CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
+DROP_EVERY = 0.25
+"""Seconds between two steps along the tables: 2,000 rows a second, a few per cent of the thread that records."""
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
 SILENT_AFTER = 20.0
@@ -73,6 +77,7 @@ class Settings:
         instance: its name among its context's workers, unique while it lives: ``payment-0``.
         prefix: put before every topic's and group's name.
         prepare: run in one transaction before the worker joins; returns messages to send.
+        keeping: for how long what was recorded is kept; without it, for ever.
     """
 
     context: Context[Any]
@@ -87,6 +92,7 @@ class Settings:
     port: int
     providers: Mapping[str, Provider] = field(default_factory=dict)
     prepare: Callable[[Connection], Sequence[Message]] | None = None
+    keeping: Keeping | None = None
 
 
 class Worker:
@@ -134,6 +140,7 @@ class Worker:
             partitions=settings.partitions,
         )
         self._relay = Relay(self._broker, self._engine, self._sql, self._clock, self._outgoing)
+        self._dropper = self._built_dropper()
         self.processor = Processor(
             self._unit,
             self._engine,
@@ -150,6 +157,20 @@ class Worker:
         self._app.processor = self.processor
         self._health = HealthServer(
             settings.host, settings.port, self._liveness, self._readiness, self._telemetry.registry
+        )
+
+    def _built_dropper(self) -> Dropper | None:
+        if self.settings.keeping is None:
+            return None
+        return Dropper(
+            self.settings.context,
+            self._engine,
+            self._sql,
+            self._broker,
+            self._clock,
+            self._telemetry,
+            keeping=self.settings.keeping,
+            revision=self.settings.revision,
         )
 
     async def run(self) -> int:
@@ -237,6 +258,7 @@ class Worker:
             "settling": self._every(0, self._tasks.settle_when_any),
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
+            "retention": self._every(DROP_EVERY, self._drop_if_anchor),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "faust": self._app.wait_until_stopped(),
         }
@@ -286,8 +308,16 @@ class Worker:
 
     # What is looked at from outside
 
+    @property
+    def _is_anchor(self) -> bool:
+        return (self.settings.context.command_topic, 0) in self.processor.positions
+
+    async def _drop_if_anchor(self) -> None:
+        if self._is_anchor and self._dropper is not None:
+            await self._dropper.step()
+
     async def _relay_if_anchor(self) -> None:
-        if (self.settings.context.command_topic, 0) in self.processor.positions:
+        if self._is_anchor:
             while await self._relay.publish_once() > 0:
                 pass
         self._passed("relay")

@@ -20,6 +20,7 @@ from orderflow.runtime.context import Context
 from orderflow.runtime.inbox import DEAD
 from orderflow.runtime.incoming import NOWHERE
 from orderflow.runtime.schema import consumed_offsets, outbox, processed_events
+from orderflow.verification.dropped import Horizons
 from orderflow.verification.reading import Walk, merged
 from orderflow.verification.report import Findings
 
@@ -36,7 +37,7 @@ _OUTSIDE = frozenset(kind.__name__ for kind in FROM_OUTSIDE)
 
 
 class Sent(NamedTuple):
-    """A row of an outbox. ``young``: so recent that those who take it may not have come to it yet."""
+    """A row of an outbox, written ``at``. ``young``: so recent that those who take it may not have come to it yet."""
 
     context: str
     event_type: str
@@ -45,10 +46,11 @@ class Sent(NamedTuple):
     payload: bytes
     published: bool
     young: bool
+    at: datetime
 
 
 class Received(NamedTuple):
-    """A row of an inbox. ``young``: so recent that the snapshot of its sender may be older."""
+    """A row of an inbox, written ``at``. ``young``: so recent that the snapshot of its sender may be older."""
 
     context: str
     event_type: str
@@ -57,12 +59,14 @@ class Received(NamedTuple):
     status: str
     partition: int
     young: bool
+    at: datetime
 
 
 def check(
     connections: Mapping[str, Connection],
     contexts: Mapping[str, Context[Any]],
     since: datetime | None,
+    horizons: Horizons,
     findings: Findings,
 ) -> None:
     """Hold all outboxes against all inboxes; what is younger than ``since`` is left alone."""
@@ -80,24 +84,48 @@ def check(
                 sent.append(row)
             else:
                 received.append(row)
-        _check_message(event_id, sent, received, takers, findings)
+        _check_message(event_id, sent, received, takers, horizons, findings)
 
 
 def _check_message(
-    event_id: str, sent: list[Sent], received: list[Received], takers: Takers, findings: Findings
+    event_id: str,
+    sent: list[Sent],
+    received: list[Received],
+    takers: Takers,
+    horizons: Horizons,
+    findings: Findings,
 ) -> None:
     for row in sent:
-        wanted = takers.get((row.topic, row.event_type), ())
+        wanted = _wanted(row, takers, received, horizons, findings)
         findings.looked("outbox-published")
         _add(findings, "outbox-published", unpublished(event_id, row), row)
         findings.looked("message-processed", len(wanted))
         _add(findings, "message-processed", unprocessed(event_id, row, wanted, received), row)
     for taken in received:
+        if not sent and horizons.may_lack_sender(taken.at):
+            findings.lacked("message-sent")
+            continue
         findings.looked("message-sent")
         _add(findings, "message-sent", unsent(event_id, taken, sent), taken)
     if len(sent) > 1:
         twice = f"{event_id} was sent by {' and '.join(row.context for row in sent)}"
         _add(findings, "message-sent", [twice], sent[0])
+
+
+def _wanted(
+    row: Sent, takers: Takers, received: list[Received], horizons: Horizons, findings: Findings
+) -> tuple[str, ...]:
+    """Return the contexts that have to have processed the message; one that may have dropped it does not."""
+    everybody = takers.get((row.topic, row.event_type), ())
+    there = {taken.context for taken in received}
+    gone = {
+        name
+        for name in everybody
+        if name not in there and row.published and horizons.may_lack(name, "processed_events", row.at)
+    }
+    for _ in gone:
+        findings.lacked("message-processed")
+    return tuple(name for name in everybody if name not in gone)
 
 
 def _add(findings: Findings, promise: str, details: Iterable[str], row: Sent | Received) -> None:
@@ -202,6 +230,7 @@ _SENT = Walk(
         outbox.c.published_at.is_not(None),
         # What was published late is waited for from then on.
         func.coalesce(outbox.c.published_at, outbox.c.created_at) >= _SINCE,
+        outbox.c.created_at,
     ),
     outbox.c.event_id,
 )
@@ -214,6 +243,7 @@ _RECEIVED = Walk(
         processed_events.c.status,
         processed_events.c.partition,
         processed_events.c.processed_at >= _SINCE,
+        processed_events.c.processed_at,
     ).where(processed_events.c.group == bindparam("context")),
     processed_events.c.event_id,
 )
@@ -224,11 +254,11 @@ def _named(row: Sent, event_id: str) -> str:
 
 
 def _sent(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Sent]]:
-    for event_id, event_type, topic, key, payload, published, young in _SENT.rows(connection, since=since):
-        yield event_id, Sent(context, event_type, topic, key, payload, bool(published), bool(young))
+    for event_id, event_type, topic, key, payload, published, young, at in _SENT.rows(connection, since=since):
+        yield event_id, Sent(context, event_type, topic, key, payload, bool(published), bool(young), at)
 
 
 def _received(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Received]]:
     rows = _RECEIVED.rows(connection, context=context, since=since)
-    for event_id, event_type, key, digest, status, partition, young in rows:
-        yield event_id, Received(context, event_type, key, digest, status, partition, bool(young))
+    for event_id, event_type, key, digest, status, partition, young, at in rows:
+        yield event_id, Received(context, event_type, key, digest, status, partition, bool(young), at)
