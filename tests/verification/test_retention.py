@@ -1,7 +1,7 @@
 """Whatever is dropped after its time, what `verify` says stays true, and it says what it could not check."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -27,10 +27,10 @@ NO_TIME = timedelta(0)
 class Forgetful:
     """A broker that holds nothing any more."""
 
-    async def first_offsets(self, partitions: list[Partition]) -> Mapping[Partition, int]:
+    async def first_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         return dict.fromkeys(partitions, 10**9)
 
-    async def end_offsets(self, partitions: list[Partition]) -> Mapping[Partition, int]:
+    async def end_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         return await self.first_offsets(partitions)
 
 

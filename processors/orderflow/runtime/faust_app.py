@@ -23,7 +23,7 @@ from mode import Service, ServiceT
 
 from orderflow.runtime.broker import partition_of
 from orderflow.runtime.context import Context
-from orderflow.runtime.incoming import Record
+from orderflow.runtime.incoming import Record, record_of
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.runtime.state_cache import StateCache
@@ -263,12 +263,5 @@ def _record(app: ProcessorApp, event: EventT) -> Record:
     message = event.message
     headers = message.headers
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return Record(
-        topic=message.topic.removeprefix(app.prefix),
-        partition=message.partition,
-        offset=message.offset,
-        # What no column holds is no key of ours: NUL, and more than 200 characters.
-        key=(message.key or b"").decode(errors="replace").replace("\0", "\ufffd")[:200],
-        raw=message.value if message.value is not None else b"",
-        headers={name: (value or b"").decode(errors="replace") for name, value in pairs},
-    )
+    topic = message.topic.removeprefix(app.prefix)
+    return record_of(topic, message.partition, message.offset, message.key, message.value, pairs)

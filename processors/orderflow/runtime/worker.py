@@ -32,9 +32,9 @@ from orderflow.runtime.database import (
     open_database,
     reading,
 )
-from orderflow.runtime.dropping import Dropper
 from orderflow.runtime.faust_app import FaustFetching, build_app
 from orderflow.runtime.health import Check, HealthServer
+from orderflow.runtime.history import KafkaHistory
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.outgoing import Outgoing
@@ -49,6 +49,7 @@ from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
+from orderflow.runtime.upkeep import DROP_EVERY, REPLAY_EVERY, Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +57,6 @@ DUE_EVERY = 0.25
 """Seconds between looks for due tasks: what a timer or a retry is late at the most."""
 CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
-DROP_EVERY = 0.25
-"""Seconds between two steps along the tables: 2,000 rows a second, a few per cent of the thread that records."""
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
 SILENT_AFTER = 20.0
@@ -140,7 +139,6 @@ class Worker:
             partitions=settings.partitions,
         )
         self._relay = Relay(self._broker, self._engine, self._sql, self._clock, self._outgoing)
-        self._dropper = self._built_dropper()
         self.processor = Processor(
             self._unit,
             self._engine,
@@ -151,26 +149,23 @@ class Worker:
             self._broker,
             self._telemetry,
         )
+        self._upkeep = Upkeep(
+            self._unit,
+            self._engine,
+            self._sql,
+            self.processor,
+            self._broker,
+            KafkaHistory(settings.broker, settings.prefix, settings.instance),
+            self._telemetry,
+            instance=settings.instance,
+            keeping=settings.keeping,
+        )
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
         self._app.processor = self.processor
         self._health = HealthServer(
             settings.host, settings.port, self._liveness, self._readiness, self._telemetry.registry
-        )
-
-    def _built_dropper(self) -> Dropper | None:
-        if self.settings.keeping is None:
-            return None
-        return Dropper(
-            self.settings.context,
-            self._engine,
-            self._sql,
-            self._broker,
-            self._clock,
-            self._telemetry,
-            keeping=self.settings.keeping,
-            revision=self.settings.revision,
         )
 
     async def run(self) -> int:
@@ -258,7 +253,8 @@ class Worker:
             "settling": self._every(0, self._tasks.settle_when_any),
             "claims": self._every(CLAIMS_EVERY, self._tasks.keep_claims),
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
-            "retention": self._every(DROP_EVERY, self._drop_if_anchor),
+            "retention": self._every(DROP_EVERY, self._upkeep.drop),
+            "replay": self._every(REPLAY_EVERY, self._upkeep.replay),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "faust": self._app.wait_until_stopped(),
         }
@@ -293,6 +289,7 @@ class Worker:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self._upkeep.close()
         await self._tasks.stop()
         await self._outgoing.stop()
         with contextlib.suppress(SQLAlchemyError):
@@ -308,16 +305,8 @@ class Worker:
 
     # What is looked at from outside
 
-    @property
-    def _is_anchor(self) -> bool:
-        return (self.settings.context.command_topic, 0) in self.processor.positions
-
-    async def _drop_if_anchor(self) -> None:
-        if self._is_anchor and self._dropper is not None:
-            await self._dropper.step()
-
     async def _relay_if_anchor(self) -> None:
-        if self._is_anchor:
+        if (self.settings.context.command_topic, 0) in self.processor.positions:
             while await self._relay.publish_once() > 0:
                 pass
         self._passed("relay")

@@ -5,7 +5,7 @@ from alembic import op
 
 from orderflow.runtime.columns import Moment
 
-revision = "runtime_0002_horizons_and_replays"
+revision = "runtime_0002_replays"
 down_revision = "runtime_0001"
 branch_labels = None
 depends_on = None
