@@ -211,10 +211,16 @@ def verify(deployment: Path | None, data_dir: Path, online: bool, grace: float |
 @main.command()
 @click.option("--context", type=CONTEXT, required=True, help="Whose topics are read again.")
 @click.option("--topic", help="This one alone, named without the prefix.")
-@click.option("--from", "since", type=MOMENT, help="Messages from then on (UTC).  [default: the oldest]")
-@click.option("--to", "until", type=MOMENT, help="Messages until then (UTC).  [default: as far as the ledger]")
+@click.option(
+    "--from", "since", type=MOMENT, metavar="TIME", help="Messages from then on (UTC).  [default: the oldest]"
+)
+@click.option(
+    "--to", "until", type=MOMENT, metavar="TIME", help="Messages until then (UTC).  [default: as far as the ledger]"
+)
 @click.option("--apply", "applies", is_flag=True, help="Decide messages that the inbox does not know.")
-@click.option("--rate", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Messages per second.")
+@click.option(
+    "--rate", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Messages per second and worker."
+)
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=60, show_default=True, help="Seconds without any progress."
 )

@@ -1,22 +1,18 @@
 """Whatever is dropped after its time, what `verify` says stays true, and it says what it could not check."""
 
-import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from harness.dropping import drop_all
 from harness.fakes import StillClock
 from harness.ground import Ground
 from harness.pump import REVISION, START, System, files_in, open_store
 from harness.story import LAMP, ORDERS, create
-from orderflow.runtime.dropping import Dropper
-from orderflow.runtime.ledger import Partition
 from orderflow.runtime.retention import Keeping
-from orderflow.runtime.sql_thread import SqlThread
-from orderflow.runtime.telemetry import Telemetry
 from orderflow.verification import Report, dropped, render, verify
 
 FIELDS = ("inbox", "outbox", "tasks", "decisions", "audit_trail")
@@ -24,36 +20,10 @@ AT_ONCE = dict.fromkeys(FIELDS, 0.0)
 NO_TIME = timedelta(0)
 
 
-class Forgetful:
-    """A broker that holds nothing any more."""
-
-    async def first_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return dict.fromkeys(partitions, 10**9)
-
-    async def end_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return await self.first_offsets(partitions)
-
-
 def drop(ground: Ground | System, context: str, seconds: Mapping[str, float], now: StillClock) -> None:
     """Drop what has had its time in one context's database."""
-    sql = SqlThread("dropper")
-    dropper = Dropper(
-        ground.contexts[context],
-        ground.databases[context],
-        sql,
-        Forgetful(),
-        now,
-        Telemetry(context),
-        keeping=Keeping(**{name: timedelta(seconds=seconds[name]) for name in FIELDS}),
-        revision=REVISION,
-    )
-
-    async def walk() -> None:
-        while await dropper.step():
-            pass
-
-    asyncio.run(walk())
-    sql.close()
+    keeping = Keeping(**{name: timedelta(seconds=seconds[name]) for name in FIELDS})
+    drop_all(ground.contexts[context], ground.databases[context], now, revision=REVISION, keeping=keeping)
 
 
 def by_name(report: Report) -> dict[str, tuple[bool, int, int]]:

@@ -103,5 +103,6 @@ def _verdict(outcome: Outcome) -> str:
     if unlike or unknown:
         hint = ": --apply decides them" if unknown and not outcome.applies else ""
         return f"{unlike:,} messages are otherwise than recorded, {unknown:,} are unknown{hint}"
+    read, same = outcome.total("read"), f"{outcome.total('same'):,} are as recorded"
     decided = f", {applied:,} were unknown and are decided now" if applied else ""
-    return f"{outcome.total('read'):,} messages read again: all are as recorded{decided}"
+    return f"{read:,} messages read again: {same}{decided}"

@@ -103,8 +103,8 @@ def _waited_for(engine: Engine, replay_id: str, context: str, patience: float, t
             with reading(engine) as connection:
                 parts = replay_rows.parts_of(connection, replay_id)
             if parts != seen:
-                seen, since = parts, time.monotonic()
                 tell(parts)
+                seen, since = parts, time.monotonic()
             if not any(part.status in replay_rows.OPEN for part in parts):
                 return parts
             if time.monotonic() - since > patience:

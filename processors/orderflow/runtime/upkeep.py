@@ -1,5 +1,7 @@
 """What a worker does beside its work, for the sake of the database: dropping old rows, and replaying when asked to."""
 
+from datetime import timedelta
+
 from sqlalchemy import Engine
 
 from orderflow.runtime.broker import Offsets
@@ -13,7 +15,11 @@ from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
 
 DROP_EVERY = 0.25
-"""Seconds between two steps along the tables: 2,000 rows a second, a few per cent of the thread that records."""
+"""Seconds between looks along the tables: 1,000 rows a second, some 2 % of a core for as long as a walk lasts."""
+STEPS = 8
+"""Steps taken at once where rows go: 8,000 rows a second, more than 500 orders a second leave in any table."""
+FIRST_AFTER = timedelta(minutes=10)
+"""A worker that has just started has better things to do."""
 REPLAY_EVERY = 1.0
 """Seconds between looks at whether somebody has asked for a replay: one query of a table that is as good as empty."""
 
@@ -39,6 +45,8 @@ class Upkeep:
         keeping: Keeping | None,
     ) -> None:
         self._processor = processor
+        self._clock = unit.clock
+        self._first = unit.clock.now() + FIRST_AFTER
         self._anchor = (unit.context.command_topic, 0)
         self._dropper: Dropper | None = None
         if keeping is not None:
@@ -48,9 +56,12 @@ class Upkeep:
         self._replayer = Replayer(unit, engine, processor, history, telemetry, instance=instance)
 
     async def drop(self) -> None:
-        """Take one step along the old rows, if this worker holds the anchor."""
-        if self._dropper is not None and self._anchor in self._processor.positions:
-            await self._dropper.step()
+        """Look along the old rows for a moment, if this worker holds the anchor."""
+        if self._dropper is None or self._anchor not in self._processor.positions or self._clock.now() < self._first:
+            return
+        for _ in range(STEPS):
+            if not await self._dropper.step():
+                return
 
     async def replay(self) -> None:
         """Replay whatever of this worker's partitions is asked for."""

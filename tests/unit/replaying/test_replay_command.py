@@ -89,7 +89,7 @@ def test_every_partition_of_every_topic_is_asked_for(run_json: Path, monkeypatch
     assert [(row["topic"], row["partition"]) for row in rows] == PAYMENT
     (asked_for,) = {(row["since"], row["until"], row["rate"], row["applies"]) for row in rows}
     assert asked_for == (NOW.replace(hour=0), NOW.replace(hour=13), 7, True)
-    assert result.output.splitlines()[-1] == "4 messages read again: all are as recorded"
+    assert result.output.splitlines()[-1] == "4 messages read again: 4 are as recorded"
 
 
 def test_what_differs_ends_it_with_another_status_and_as_json_for_programs(
@@ -161,7 +161,7 @@ class TestTheText:
 
     def test_says_what_was_applied(self) -> None:
         text = render(outcome_of("payment", [part(PartReport(read=3, same=2, applied=1), applies=True)]))
-        assert text.endswith("3 messages read again: all are as recorded, 1 were unknown and are decided now")
+        assert text.endswith("3 messages read again: 2 are as recorded, 1 were unknown and are decided now")
 
     def test_of_one_that_failed_gives_the_reason(self) -> None:
         outcome = outcome_of("payment", [part(PartReport(read=1, reason="the broker gives nothing"), status="failed")])
