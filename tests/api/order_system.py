@@ -8,6 +8,7 @@ from decimal import Decimal
 from sqlalchemy import Connection, Table, func, select
 
 from api.asgi import Answered, ask
+from harness.databases import spared
 from orderflow.contexts.order import order_context
 from orderflow.contexts.order.tables import catalogue, idempotency_keys, orders
 from orderflow.contracts.envelope import Message
@@ -93,6 +94,8 @@ class OrderSystem:
     def __init__(self, url: str, time: Time, cache: Cache | None = None) -> None:
         self.time = time
         self.store = Store(url)
+        for engine in (self.store.engine, self.store._writing):
+            spared(engine)
         self.engine = self.store.engine
         self.cache: Cache = cache or MemoryCache(time.monotonic)
         self.published = Published()

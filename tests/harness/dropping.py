@@ -14,6 +14,7 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.unit_of_work import UnitOfWork
 
 AT_ONCE = Keeping(
     inbox=timedelta(0), outbox=timedelta(0), tasks=timedelta(0), decisions=timedelta(0), audit_trail=timedelta(0)
@@ -35,8 +36,8 @@ def drop_all(
 ) -> None:
     """Drop from one context's database all that has had its time by ``now``."""
     sql = SqlThread("dropper")
-    telemetry = Telemetry(context.name)
-    dropper = Dropper(context, engine, sql, Forgetful(), now, telemetry, keeping=keeping, revision=revision)
+    unit = UnitOfWork(context, engine, owner="dropper", revision=revision, clock=now)
+    dropper = Dropper(unit, sql, sql, Forgetful(), Telemetry(context.name), keeping=keeping)
 
     async def walk() -> None:
         while await dropper.step() is not None:

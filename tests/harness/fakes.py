@@ -4,7 +4,7 @@ Each does what it is told, fails when it is told to, and remembers what was aske
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 
 from orderflow.contracts import codec
@@ -107,6 +107,9 @@ class MemoryBroker:
 
     async def stop(self) -> None:
         pass
+
+    def tell(self, changes: Iterable[tuple[tuple[str, str], bytes | None]]) -> None:
+        """Changes of tables go nowhere."""
 
     async def publish(self, rows: Sequence[OutboxRow]) -> None:
         for row in rows:

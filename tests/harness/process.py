@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table, event, select
 
+from harness.databases import spared
 from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
 from orderflow.contracts.envelope import Message
@@ -56,22 +57,6 @@ async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
             await asyncio.sleep(0.001)
-
-
-class _Compiled(dict[Any, Any]):
-    """Compiled statements, shared by all engines of a test run: compiling them anew takes longer than most tests do.
-
-    SQLAlchemy's keys begin with the dialect's instance, of which each engine has one; they are all alike.
-    """
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(key[1:], default)
-
-    def __setitem__(self, key: Any, compiled: Any) -> None:
-        super().__setitem__(key[1:], compiled)
-
-
-COMPILED = _Compiled()
 
 
 class Faults:
@@ -166,10 +151,7 @@ class Process:
         self.site = site
         self.owner = owner
         self.context = context
-        self.engine = open_database(f"sqlite:///{site.file}")
-        self.engine.update_execution_options(compiled_cache=COMPILED)
-        # No test pulls the plug, and waiting for the disk is half of what a test takes.
-        event.listen(self.engine, "connect", lambda driver, _record: driver.execute("PRAGMA synchronous = OFF"))
+        self.engine = spared(open_database(f"sqlite:///{site.file}"))
         self.faults = Faults(self.engine)
         self.sql = SqlThread(owner)
         self.telemetry = Telemetry(context.name)
@@ -242,17 +224,8 @@ class Process:
         if not records:
             return
         running = self.run()
-        left = len(records)
         over = asyncio.Event()
-
-        def dealt_with() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                over.set()
-
-        for record in records:
-            await self.processor.put(Delivery(record, dealt_with))
+        await self.processor.put(Delivery(records, over.set))
         waiting = asyncio.create_task(over.wait())
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)

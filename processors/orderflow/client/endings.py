@@ -27,6 +27,9 @@ LOOK_EVERY: Final = 0.5
 LARGEST_PAGE: Final = 200
 """Of the API's list."""
 
+GAP: Final = 0.005
+"""Seconds between two fetches: so much later than it could an end may be seen, at the most."""
+
 BROKER_PATIENCE: Final = 10.0
 """Seconds until a broker that does not say where its partitions end counts as away."""
 
@@ -108,9 +111,12 @@ class BrokerEndings:
         """See :class:`Endings`."""
         from aiokafka.errors import KafkaError  # noqa: PLC0415
 
+        from orderflow.runtime.pacing import pace  # noqa: PLC0415
+
         try:
             async with asyncio.timeout(BROKER_PATIENCE):
                 await self._consumer.start()
+                pace(self._consumer, GAP)
                 self._consumer.assign(self._partitions)
                 await self._consumer.seek_to_end(*self._partitions)
                 for partition in self._partitions:

@@ -4,6 +4,7 @@ A pure function of the message and the trace it continues: recorded with the mes
 """
 
 import re
+from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -38,7 +39,7 @@ def headers_of(message: Message, traceparent: str | None) -> dict[str, str]:
         "ce_specversion": "1.0",
         "ce_id": message.event_id,
         "ce_type": message.event_type,
-        "ce_source": f"/orderflow/{quote(message.metadata.source or NO_SOURCE, safe='')}",
+        "ce_source": _source(message.metadata.source),
         "ce_time": message.occurred_at.isoformat().replace("+00:00", "Z"),
         "ce_subject": message.key,
         "ce_dataschema": contract_id(type(message)),
@@ -46,6 +47,12 @@ def headers_of(message: Message, traceparent: str | None) -> dict[str, str]:
     }
 
 
+@cache
+def _source(name: str) -> str:
+    return f"/orderflow/{quote(name or NO_SOURCE, safe='')}"
+
+
+@lru_cache(1024)  # what a batch's messages, their decisions and their log lines ask for again
 def parse_traceparent(text: str | None) -> TraceParent | None:
     """Return what a ``traceparent`` says, or ``None`` where it is absent or not valid (W3C Trace Context, 3.2.2).
 

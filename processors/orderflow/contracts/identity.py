@@ -11,6 +11,7 @@ NAMESPACE = UUID("6f1c3f0e-5a8b-5c1d-9b43-0d7f6f1f7a11")
 """The namespace of every derived identifier. Changing it would make each replay decide anew."""
 
 
+_NAMESPACE = NAMESPACE.bytes
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """RFC 9562, 4.1: the first two bits of the seventeenth digit are 1 and 0."""
 
@@ -23,5 +24,5 @@ def derive(*parts: str) -> str:
     :func:`uuid.uuid5` takes eight times as long.
     """
     name = "".join([f"{len(part)}:{part}" for part in parts])
-    digits = sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    digits = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"

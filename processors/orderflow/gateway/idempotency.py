@@ -16,11 +16,12 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.dml import ReturningInsert
 
 from orderflow.contexts.order.tables import idempotency_keys
 from orderflow.gateway.problems import Problem
-from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER, Locked, is_locked
+from orderflow.gateway.store import LOCK_PATIENCE, RETRY_AFTER, Locked
+from orderflow.runtime.database import is_locked
+from orderflow.runtime.statements import Statement
 
 LIFETIME: Final = timedelta(hours=24)
 
@@ -62,7 +63,7 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
         "expires_at": now + LIFETIME,
     }
     try:
-        claimed = connection.execute(_CLAIM[connection.dialect.name], values).first()
+        claimed = _CLAIM[connection.dialect.name].rows(connection, values)
     except DBAPIError as error:
         if is_locked(error):
             raise Locked("another request holds the key") from error
@@ -70,28 +71,31 @@ def claim(connection: Connection, key: Key, request_hash: str, order_id: str, no
     return None if claimed else _answered(connection, key, request_hash)
 
 
-def _claiming(insert: postgresql.Insert | sqlite.Insert) -> ReturningInsert[str]:
+def _claiming(insert: postgresql.Insert | sqlite.Insert) -> Statement:
     """Return the statement that inserts a key, or takes an expired one over, and returns it only then."""
     fresh = insert.values(status_code=None, response=None, headers=None)
     columns = ("request_hash", "status_code", "response", "headers", "order_id", "created_at", "expires_at")
-    return fresh.on_conflict_do_update(
-        index_elements=["principal", "key"],
-        set_={name: fresh.excluded[name] for name in columns},
-        where=idempotency_keys.c.expires_at <= fresh.excluded.created_at,
-    ).returning(idempotency_keys.c.key)
+    return Statement(
+        fresh.on_conflict_do_update(
+            index_elements=["principal", "key"],
+            set_={name: fresh.excluded[name] for name in columns},
+            where=idempotency_keys.c.expires_at <= fresh.excluded.created_at,
+        ).returning(idempotency_keys.c.key)
+    )
 
 
 def _answered(connection: Connection, key: Key, request_hash: str) -> Answer:
-    row = connection.execute(_ANSWERED, {"of_principal": key.principal, "of_key": key.text}).one()
-    if row.request_hash != request_hash:
+    ((first_hash, order_id, status, response, headers),) = _ANSWERED.rows(
+        connection, {"of_principal": key.principal, "of_key": key.text}
+    )
+    if first_hash != request_hash:
         raise Problem(
             422,
             "idempotency-key-reused",
             "the first request under this key had another body; use a new key for another order",
             field="Idempotency-Key",
         )
-    headers = msgspec.json.decode(row.headers, type=dict[str, str])
-    return Answer(row.order_id, row.status_code, row.response, headers)
+    return Answer(order_id, status, bytes(response), msgspec.json.decode(headers, type=dict[str, str]))
 
 
 def remember(connection: Connection, key: Key, answer: Answer) -> None:
@@ -101,11 +105,11 @@ def remember(connection: Connection, key: Key, answer: Answer) -> None:
         "response": answer.body,
         "headers": msgspec.json.encode(answer.headers).decode(),
     }
-    connection.execute(_REMEMBER, {"of_principal": key.principal, "of_key": key.text, **kept})
+    _REMEMBER.run(connection, {"of_principal": key.principal, "of_key": key.text, **kept})
 
 
 # Made once: making a statement takes longer than executing it.
-_CLAIM: Mapping[str, ReturningInsert[str]] = {
+_CLAIM: Mapping[str, Statement] = {
     "sqlite": _claiming(sqlite.insert(idempotency_keys)),
     "postgresql": _claiming(postgresql.insert(idempotency_keys)),
 }
@@ -113,14 +117,16 @@ _AT_KEY = (
     idempotency_keys.c.principal == bindparam("of_principal"),
     idempotency_keys.c.key == bindparam("of_key"),
 )
-_ANSWERED = select(
-    idempotency_keys.c.request_hash,
-    idempotency_keys.c.order_id,
-    idempotency_keys.c.status_code,
-    idempotency_keys.c.response,
-    idempotency_keys.c.headers,
-).where(*_AT_KEY)
-_REMEMBER = (
+_ANSWERED = Statement(
+    select(
+        idempotency_keys.c.request_hash,
+        idempotency_keys.c.order_id,
+        idempotency_keys.c.status_code,
+        idempotency_keys.c.response,
+        idempotency_keys.c.headers,
+    ).where(*_AT_KEY)
+)
+_REMEMBER = Statement(
     idempotency_keys.update()
     .where(*_AT_KEY)
     .values(status_code=bindparam("status_code"), response=bindparam("response"), headers=bindparam("headers"))

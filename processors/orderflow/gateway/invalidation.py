@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer
 from orderflow.contracts.events import ProductChanged
 from orderflow.contracts.topics import INVENTORY_EVENTS, ORDER_EVENTS
 from orderflow.gateway.cache import Cache
+from orderflow.runtime.pacing import pace
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,9 @@ SETTLING: Final = 0.25
 """Seconds for which a product's entry is not filled again: several times what the order context needs to record it."""
 
 RECONNECT_AFTER: Final = 2.0
+
+GAP: Final = 0.1
+"""Seconds between two fetches: so much longer than otherwise an entry may be stale."""
 
 _PRODUCT_CHANGED: Final = ("ce_type", ProductChanged.__name__.encode())
 
@@ -107,6 +111,7 @@ class Invalidation:
         consumer = AIOKafkaConsumer(*self._topics, auto_offset_reset="latest", **self._connection)
         try:
             await consumer.start()
+            pace(consumer, GAP)
             await consumer.seek_to_end()
             self.following.set()
             while True:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError
 
 from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed
 
@@ -64,8 +63,8 @@ class LateBroker:
             try:
                 await self._broker.start()
                 self._connected = True
-            except (KafkaError, OSError) as error:
+            except (PublishFailed, OSError) as error:
                 log.warning("waiting for the broker", error=type(error).__name__)
-                with contextlib.suppress(KafkaError, OSError):
+                with contextlib.suppress(OSError):
                     await self._broker.stop()
                 await asyncio.sleep(RECONNECT_AFTER)

@@ -29,7 +29,7 @@ from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.preparing import prepare
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import decisions
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import sql_for
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
 
@@ -60,7 +60,7 @@ class OrderProcess:
         self._clock = clock or SystemClock()
         self._store = Store(deployment.database_url(CONTEXT), spec.database.durability)
         self._sampling = Sampling()
-        self._sql = SqlThread(instance)
+        self._sql = sql_for(self._store.engine, instance)
         self._broker = LateBroker(KafkaBroker(deployment.broker, deployment.topic_prefix, instance))
         self._outgoing = Outgoing(self._broker, self._store.engine, self._sql, self._clock)
         self._cache: Cache = RedisCache(spec.cache.url) if spec.cache.url else MemoryCache()

@@ -10,6 +10,8 @@ from collections.abc import Generator
 import uvicorn
 from starlette.types import ASGIApp
 
+from orderflow.runtime.garbage import look_rarely
+
 DRAIN_SECONDS = 10
 """How long requests that are being answered may take after the signal: several times the longest wait for the store."""
 
@@ -85,6 +87,7 @@ class Server(uvicorn.Server):
         """
         import uvloop  # noqa: PLC0415 - not where a test serves in a loop of its own
 
+        look_rarely()
         uvloop.run(self.serve(sockets=[self._listener]))
         if not self.started:
             raise RuntimeError("the application could not start; the log says why")

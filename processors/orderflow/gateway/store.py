@@ -1,8 +1,9 @@
-"""The order database as a request sees it: short transactions in worker threads, bounded waits, bounded retries.
+"""The order database as a request sees it: short transactions, bounded waits, bounded retries.
 
-SQLite takes one writer at a time, so its writes have one thread and queue in the process, where waiting costs nothing;
-reads have their own. What fails for the store's sake is tried again a few times and then becomes
-:class:`StoreUnavailable`; what fails for the request's sake (a refusal) goes straight through.
+SQLite takes one writer at a time and is done in a millisecond: its writes take turns on the event loop. PostgreSQL is
+waited for in threads, and so are the reads of both, which may be long. What fails for the store's sake is tried again a
+few times and then becomes :class:`StoreUnavailable`; what fails for the request's sake (a refusal) goes straight
+through.
 """
 
 import asyncio
@@ -20,7 +21,15 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
+from orderflow.runtime.database import (
+    LOOK_AGAIN,
+    is_infrastructure_failure,
+    is_locked,
+    open_database,
+    reading,
+    without_waiting,
+)
+from orderflow.runtime.precedence import precedence_at
 from orderflow.runtime.rows import StaleState
 
 T = TypeVar("T")
@@ -51,19 +60,12 @@ class Locked(Exception):  # noqa: N818 - names a state of a row
     """
 
 
-def is_locked(error: BaseException) -> bool:
-    """Tell whether a statement gave up waiting for somebody else's lock."""
-    orig = getattr(error, "orig", None)
-    name = getattr(orig, "sqlite_errorname", None) or ""
-    return name.startswith("SQLITE_BUSY") or getattr(orig, "sqlstate", None) == "55P03"
-
-
 class Store:
-    """Runs work on one database, outside the event loop.
+    """Runs work on one database.
 
     Args:
         url: of the database, with ``durability`` as :func:`~orderflow.runtime.database.open_database` takes it.
-        writers: threads that write; one for SQLite whatever is asked for.
+        writers: threads that write to PostgreSQL.
         readers: threads that read.
 
     Attributes:
@@ -76,7 +78,9 @@ class Store:
         self._writing = open_database(url, durability)
         _bound_lock_waits(self._writing)
         self.locks_rows = self.engine.dialect.name != "sqlite"
-        self._writers = ThreadPoolExecutor(writers if self.locks_rows else 1, "write")
+        self._writers = ThreadPoolExecutor(writers, "write")
+        self._turn = asyncio.Lock()
+        self._precedence = None if self.locks_rows else precedence_at(self.engine)
         self._readers = ThreadPoolExecutor(readers, "read")
 
     async def write(self, work: Callable[[Connection, int], T], *, wait_for_locks: bool = True) -> T:
@@ -97,8 +101,9 @@ class Store:
             if attempt:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1))
             try:
-                deadline = time.monotonic() + LOCK_PATIENCE
-                return await self._run(self._writers, partial(self._transact, work, attempt, deadline))
+                if self.locks_rows:
+                    return await self._run(self._writers, partial(self._transact, work, attempt))
+                return await self._in_turn(partial(self._transact, work, attempt))
             except Locked as error:
                 if not wait_for_locks:
                     raise
@@ -123,29 +128,50 @@ class Store:
             log.warning("store failed", error=_summary(error))
             raise StoreUnavailable("the store does not answer") from error
 
+    async def _in_turn(self, job: Callable[[], T]) -> T:
+        """Run ``job`` here as soon as SQLite's lock is free.
+
+        Whoever has queued behind others that waited for the lock has waited as well: the patience is the same for all.
+        """
+        queued = time.monotonic()
+        async with self._turn:
+            _assert_in_time(queued)
+            try:
+                with without_waiting():
+                    return job()
+            except Locked:
+                return await self._going_first(job, queued + LOCK_PATIENCE)
+
+    async def _going_first(self, job: Callable[[], T], deadline: float) -> T:
+        assert self._precedence is not None
+        with self._precedence.claimed():
+            while True:
+                await asyncio.sleep(LOOK_AGAIN)
+                try:
+                    with without_waiting():
+                        return job()
+                except Locked:
+                    if time.monotonic() > deadline:
+                        raise
+
     async def _run(self, threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
         queued = time.monotonic()
         context = contextvars.copy_context()
 
         def start() -> T:
-            if time.monotonic() - queued > QUEUE_PATIENCE:
-                raise StoreUnavailable(f"work waited more than {QUEUE_PATIENCE:g} s for its turn")
+            _assert_in_time(queued)
             return context.run(job)
 
         return await asyncio.get_running_loop().run_in_executor(threads, start)
 
-    def _transact(self, work: Callable[[Connection, int], T], attempt: int, deadline: float) -> T:
-        with self._begun(deadline) as connection:
+    def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
+        with self._begun() as connection:
             return work(connection, attempt)
 
     @contextmanager
-    def _begun(self, deadline: float) -> Iterator[Connection]:
-        """Give a connection in a transaction, which SQLite begins with its lock in hand.
-
-        Whoever has queued behind others that waited for the lock has waited as well: the deadline is the same for all.
-        """
-        patience = max(0.0, deadline - time.monotonic())
-        with self._writing.connect().execution_options(orderflow_lock_patience=patience) as connection:
+    def _begun(self) -> Iterator[Connection]:
+        """Give a connection in a transaction, which SQLite begins with its lock in hand."""
+        with self._writing.connect() as connection:
             try:
                 transaction = connection.begin()
             except DBAPIError as error:
@@ -164,7 +190,14 @@ class Store:
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
         self._writing.dispose()
+        if self._precedence is not None:
+            self._precedence.close()
         self.engine.dispose()
+
+
+def _assert_in_time(queued: float) -> None:
+    if time.monotonic() - queued > QUEUE_PATIENCE:
+        raise StoreUnavailable(f"work waited more than {QUEUE_PATIENCE:g} s for its turn")
 
 
 def _bound_lock_waits(engine: Engine) -> None:

@@ -33,6 +33,8 @@ from orderflow.spec.resource import OrderFlow
 
 LEAST_DISK: Final = 256 * 1024 * 1024
 """Bytes that must be free: with less, the databases and the broker would soon fill the disk."""
+GLANCE: Final = 0.5
+"""Seconds that the lock of the supervisor may be held by somebody who only looks; it takes him a moment."""
 LEFTOVER_PATIENCE: Final = 30.0
 """Seconds for the processes of a supervisor that was killed to end: they are told to, and finish what they are at."""
 DOWN_PATIENCE: Final = 90.0
@@ -171,8 +173,7 @@ def _make(folder: Folder) -> None:
 
 
 def _take(supervising: Lock, processes: Lock, folder: Folder, say: Callable[[str], None]) -> None:
-    # Somebody who only looks holds it for a moment.
-    if not supervising.take(patience=0.5):
+    if not supervising.take(GLANCE):
         raise LocalError(
             f"the system in {folder.root} is running already (pid {supervising.holder()}): "
             "`orderflow status` shows it, `orderflow down` stops it"

@@ -25,7 +25,6 @@ from sqlalchemy import (
     Index,
     MetaData,
     Numeric,
-    RowMapping,
     String,
     Table,
     Text,
@@ -33,6 +32,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    make_url,
     select,
 )
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -42,7 +42,8 @@ from orderflow.contracts.money import amount as exact
 from orderflow.providers.protocol import ProviderAnswer, Unavailable, Unclear
 from orderflow.runtime.columns import Moment
 from orderflow.runtime.database import is_infrastructure_failure, open_database, reading
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql, SqlOnLoop, SqlThread
+from orderflow.runtime.statements import Statement
 
 SCHEMA_ATTEMPTS: Final = 100
 """Attempts, 20 ms apart, at creating the schema: SQLite refuses at once, whatever its patience, the second process
@@ -89,14 +90,19 @@ provider_records = Table(
 )
 
 # Built once: building a statement costs more than running it.
-_INSERT = insert(provider_records)
-_BY_SUBJECT = select(provider_records).where(
-    provider_records.c.provider == bindparam("of_provider"), provider_records.c.subject == bindparam("on_subject")
+_COLUMNS = [column.name for column in provider_records.columns]
+_INSERT = Statement(insert(provider_records))
+_BY_SUBJECT = Statement(
+    select(provider_records).where(
+        provider_records.c.provider == bindparam("of_provider"), provider_records.c.subject == bindparam("on_subject")
+    )
 )
-_BY_KEY = select(provider_records).where(
-    provider_records.c.provider == bindparam("of_provider"),
-    provider_records.c.operation == bindparam("of_operation"),
-    provider_records.c.key == bindparam("under_key"),
+_BY_KEY = Statement(
+    select(provider_records).where(
+        provider_records.c.provider == bindparam("of_provider"),
+        provider_records.c.operation == bindparam("of_operation"),
+        provider_records.c.key == bindparam("under_key"),
+    )
 )
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 _ALL = select(provider_records).order_by(*provider_records.primary_key.columns)
@@ -133,7 +139,7 @@ class Store:
         self._url = url
         self._engine: Engine | None = None
         self._has_schema = False
-        self._thread = SqlThread("provider")
+        self._sql: Sql = SqlOnLoop() if make_url(url).get_backend_name() == "sqlite" else SqlThread("provider")
 
     async def settle(
         self, provider: str, operation: str, key: str, subject: str, decide: Callable[[Sequence[Record]], Record]
@@ -147,7 +153,7 @@ class Store:
             Unclear: the store went away, perhaps after the record was written.
         """
         try:
-            return await self._thread.run(self._settle, provider, operation, key, subject, decide)
+            return await self._sql.run(self._settle, provider, operation, key, subject, decide)
         except (SQLAlchemyError, OSError) as error:
             if not is_infrastructure_failure(error):
                 raise
@@ -160,7 +166,7 @@ class Store:
             Unavailable: the store is away.
         """
         try:
-            return await self._thread.run(self._find, provider, operation, key)
+            return await self._sql.run(self._find, provider, operation, key)
         except (SQLAlchemyError, OSError) as error:
             if not is_infrastructure_failure(error):
                 raise
@@ -168,7 +174,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what is being settled and let go of the database. Safe to call twice."""
-        self._thread.close()
+        self._sql.close()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -182,14 +188,14 @@ class Store:
                 if (record.operation, record.key) == (operation, key):
                     return record
             record = decide(known)
-            connection.execute(_INSERT, _values(record))
+            _INSERT.run(connection, _values(record))
             return record
 
     def _find(self, provider: str, operation: str, key: str) -> Record | None:
         wanted = {"of_provider": provider, "of_operation": operation, "under_key": key}
         with reading(self._open()) as connection:
-            row = connection.execute(_BY_KEY, wanted).mappings().one_or_none()
-            return None if row is None else _record(row)
+            found = _BY_KEY.rows(connection, wanted)
+            return _record(found[0]) if found else None
 
     def _open(self) -> Engine:
         if self._engine is None:
@@ -215,7 +221,7 @@ def create_schema(engine: Engine) -> None:
 def records(engine: Engine) -> Iterator[Record]:
     """Yield every record of the store as it stood at one moment, by provider, operation and key."""
     with reading(engine) as connection:
-        for row in connection.execution_options(yield_per=500).execute(_ALL).mappings():
+        for row in connection.execution_options(yield_per=500).execute(_ALL):
             yield _record(row)
 
 
@@ -231,12 +237,12 @@ def _lock(connection: Connection, name: str) -> None:
 
 
 def _on_subject(connection: Connection, provider: str, subject: str) -> list[Record]:
-    found = connection.execute(_BY_SUBJECT, {"of_provider": provider, "on_subject": subject})
-    return [_record(row) for row in found.mappings()]
+    found = _BY_SUBJECT.rows(connection, {"of_provider": provider, "on_subject": subject})
+    return [_record(row) for row in found]
 
 
-def _record(row: RowMapping) -> Record:
-    values: dict[str, Any] = dict(row)
+def _record(row: Sequence[Any]) -> Record:
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
     detail = msgspec.json.decode(values.pop("detail"), type=dict[str, str])
     return Record(detail=detail, **values)
 

@@ -10,6 +10,7 @@ tells which: the first is no message's fault and ends when the database is well 
 """
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.statements import Statement
@@ -32,7 +34,8 @@ LOCK_PATIENCE_MS = 5_000
 LOOK_AGAIN = 0.002
 """Seconds between looks at SQLite's lock: about as long as a short transaction holds it. SQLite's own waiting grows to
 100 ms a look and starves whoever stands beside a busy writer: the order's processor then came to 4 transactions a
-second, with this to 47. The connection option ``orderflow_lock_patience`` says how many seconds long."""
+second, with this to 47. Its own waiting is therefore turned off but for readers. The connection option
+``orderflow_lock_patience`` says how many seconds long."""
 
 STATEMENT_LIMIT_MS = 30_000
 """PostgreSQL ends a statement that runs longer: with it goes a worker thread that would otherwise hang for good."""
@@ -80,6 +83,13 @@ _ALLOWED = Statement(
 )
 
 
+class _Waiting(threading.local):
+    refused = False
+
+
+_waiting = _Waiting()
+
+
 class RevisionRemoved(Exception):  # noqa: N818 - a condition that is expected and answered, not a fault
     """This revision is not among the context's allowed ones: it may write nothing any more, and leaves."""
 
@@ -115,6 +125,23 @@ def reading(engine: Engine) -> Iterator[Connection]:
     with engine.connect().execution_options(**_READING[engine.dialect.name]) as connection:
         connection.begin()
         yield connection
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let SQLite's transactions of this thread begin at once, or fail (see :func:`is_locked`)."""
+    _waiting.refused = True
+    try:
+        yield
+    finally:
+        _waiting.refused = False
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether a statement gave up waiting for somebody else's lock."""
+    orig = getattr(error, "orig", None)
+    name = getattr(orig, "sqlite_errorname", None) or ""
+    return name.startswith("SQLITE_BUSY") or getattr(orig, "sqlstate", None) == "55P03"
 
 
 def assert_allowed(connection: Connection, revision: str) -> None:
@@ -165,9 +192,9 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
         raise ValueError("a SQLite database needs a file: several processes share it")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     # Transactions begin where the listener below says, not where Python's driver would guess.
-    settings = {"isolation_level": None, "timeout": LOCK_PATIENCE_MS / 1000}
-    patience = float(str(url.query.get("timeout", settings["timeout"])))
-    engine = create_engine(url, connect_args=_unless_said(url, settings), **_POOL)
+    patience = float(str(url.query.get("timeout", LOCK_PATIENCE_MS / 1000)))
+    url = url.difference_update_query(["timeout"])
+    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 0}, **_POOL)
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _record: object) -> None:
@@ -183,7 +210,9 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
         try:
             options = connection.get_execution_options()
             if options.get("orderflow_reading"):
+                connection.info["reading"] = True
                 connection.exec_driver_sql("PRAGMA query_only = ON")
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
                 connection.exec_driver_sql("BEGIN DEFERRED")
             else:
                 _begin_writing(connection, options.get("orderflow_lock_patience", patience))
@@ -193,10 +222,12 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
             raise
 
     @event.listens_for(engine, "reset")
-    def allow_writes(connection: DBAPIConnection, _record: object, _state: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA query_only = OFF")
-        cursor.close()
+    def allow_writes(connection: DBAPIConnection, record: ConnectionPoolEntry, _state: object) -> None:
+        if record.info.pop("reading", False):
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA query_only = OFF")
+            cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.close()
 
     return engine
 
@@ -205,21 +236,17 @@ def _begin_writing(connection: Connection, patience: float) -> None:
     """Take SQLite's write lock, looking every :data:`LOOK_AGAIN` seconds whether it has come free."""
     driver = connection.connection.driver_connection
     assert driver is not None
-    deadline = time.monotonic() + patience
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while time.monotonic() < deadline:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    break
-                time.sleep(LOOK_AGAIN)
-            else:
-                return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
+    deadline = time.monotonic() + (0 if _waiting.refused else patience)
+    while time.monotonic() < deadline:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                break
+            time.sleep(LOOK_AGAIN)
+        else:
+            return
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:

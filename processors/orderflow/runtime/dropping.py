@@ -17,7 +17,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     RowMapping,
     Table,
     bindparam,
@@ -28,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orderflow.runtime.broker import Offsets
-from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import assert_allowed, reading
 from orderflow.runtime.dead_letters import OPEN as OPEN_LETTER
@@ -47,10 +45,11 @@ from orderflow.runtime.schema import (
     processed_events,
     tasks,
 )
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.statements import Statement
 from orderflow.runtime.task_rows import OPEN as OPEN_TASK
 from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.unit_of_work import UnitOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +57,7 @@ EVERY = timedelta(hours=6)
 """From the beginning of one walk along all tables to the next: a row is dropped at most so much late, and one that
 stays is looked at four times a day."""
 AT_ONCE = 250
-"""Rows looked at in one step, in the thread that also records: 4 ms if none of them goes, some 15 ms if all do."""
+"""Rows looked at in one step: 4 ms of work beside the others', and as much of SQLite's write lock if all of them go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +98,26 @@ class _Walk:
 
 
 class Dropper:
-    """Drops old rows of one context's database."""
+    """Drops old rows of one context's database.
+
+    Args:
+        looking: where rows are looked at; ``sql``, where the worker writes, is taken for the dropping alone.
+    """
 
     def __init__(
-        self,
-        context: Context[Any],
-        engine: Engine,
-        sql: SqlThread,
-        offsets: Offsets,
-        clock: Clock,
-        telemetry: Telemetry,
-        *,
-        keeping: Keeping,
-        revision: str,
+        self, unit: UnitOfWork, looking: Sql, sql: Sql, offsets: Offsets, telemetry: Telemetry, *, keeping: Keeping
     ) -> None:
-        self._context = context
-        self._engine = engine
+        self._context = unit.context
+        self._engine = unit.engine
+        self._clock = unit.clock
+        self._revision = unit.revision
+        self._looking = looking
         self._sql = sql
         self._offsets = offsets
-        self._clock = clock
         self._telemetry = telemetry
         self._keeping = keeping
-        self._revision = revision
         self._walk: _Walk | None = None
-        self._next = clock.now()
+        self._next = unit.clock.now()
 
     async def step(self) -> int | None:
         """Look at the next few rows and drop what may go; return how many went, ``None`` between two walks.
@@ -139,19 +134,20 @@ class Dropper:
             self._walk = _Walk(now, await self._first_offsets())
             self._next = now + EVERY
         walk, shelf = self._walk, self._walk.shelves[0]
-        last, dropped = await self._sql.run(self._step, walk, shelf)
+        until = walk.began - self._keeping.of(shelf.table.name)
+        old, walk.after = await self._looking.run(self._look, walk, shelf, until)
+        dropped = await self._sql.run(self._drop, shelf, old, until) if old else 0
         if dropped:
             log.info("old rows dropped", table=shelf.table.name, rows=dropped)
             self._telemetry.dropped.labels(shelf.table.name).inc(dropped)
-        walk.after = last
-        if last is None:
+        if walk.after is None:
             walk.shelves.pop(0)
         if not walk.shelves:
             self._walk = None
         return dropped
 
     async def _first_offsets(self) -> Mapping[Partition, int]:
-        partitions = await self._sql.run(self._partitions)
+        partitions = await self._looking.run(self._partitions)
         return await self._offsets.first_offsets(partitions) if partitions else {}
 
     def _partitions(self) -> list[Partition]:
@@ -160,15 +156,13 @@ class Dropper:
         with reading(self._engine) as connection:
             return sorted((topic, number) for topic, number in connection.execute(query))
 
-    def _step(self, walk: _Walk, shelf: Shelf) -> tuple[Any, int]:
-        """Return the id to go on from, ``None`` at the end, and how many rows were dropped."""
-        until = walk.began - self._keeping.of(shelf.table.name)
+    def _look(self, walk: _Walk, shelf: Shelf, until: datetime) -> tuple[dict[Any, Aged], Any]:
+        """Return those of the next rows that may go, by their ids, and the id to go on from: ``None`` at the end."""
         with reading(self._engine) as connection:
             rows = connection.execute(_rows(shelf, self._context.name, walk.after)).mappings().all()
             aged = {row["id"]: _aged(row) for row in rows if shelf.risen is None or row["risen"] < until}
-            old = self._old(connection, shelf, aged, until, walk.first)
-        last = rows[-1]["id"] if len(rows) == AT_ONCE == len(aged) else None
-        return last, self._drop(shelf, old, until) if old else 0
+            old = self._old(connection, aged, until, walk.first)
+        return old, rows[-1]["id"] if len(rows) == AT_ONCE == len(aged) else None
 
     def _drop(self, shelf: Shelf, old: Mapping[Any, Aged], until: datetime) -> int:
         with self._engine.begin() as connection:
@@ -179,12 +173,7 @@ class Dropper:
         return dropped
 
     def _old(
-        self,
-        connection: Connection,
-        shelf: Shelf,
-        aged: Mapping[Any, Aged],
-        until: datetime,
-        first: Mapping[Partition, int],
+        self, connection: Connection, aged: Mapping[Any, Aged], until: datetime, first: Mapping[Partition, int]
     ) -> dict[Any, Aged]:
         """Return those of the rows that may go."""
         old = {name: row for name, row in aged.items() if may_go(row, until=until, busy=(), first=first)}

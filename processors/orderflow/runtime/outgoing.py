@@ -22,7 +22,7 @@ from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.database import reading
 from orderflow.runtime.schema import outbox as table
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 
 log = structlog.get_logger(__name__)
 
@@ -46,9 +46,7 @@ class Outgoing:
         mark_after: seconds within which a published row is marked if no transaction takes it along before.
     """
 
-    def __init__(
-        self, broker: Broker, engine: Engine, sql: SqlThread, clock: Clock, *, mark_after: float = 0.5
-    ) -> None:
+    def __init__(self, broker: Broker, engine: Engine, sql: Sql, clock: Clock, *, mark_after: float = 0.5) -> None:
         self._broker = broker
         self._engine = engine
         self._sql = sql

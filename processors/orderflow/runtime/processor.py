@@ -25,7 +25,7 @@ from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.ledger import Fenced, Partition
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.positions import Place, Position
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.state_cache import StateCache
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
@@ -37,17 +37,18 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 """Messages per transaction at the most: some 50 ms of work, far below any time-out, and few enough that the search for
 one that kills the process is short."""
-BUFFER = 4 * BATCH
+BUFFER = 16
+"""Deliveries that may wait; each is what one fetch has brought."""
 PROBE = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between looks at a database that is away; the last one repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record and what to call when it has been dealt with."""
+    """Records in the order of their partitions, and what to call when they have been dealt with."""
 
-    record: Record
-    done: Callable[[], None]
+    records: Sequence[Record]
+    done: Callable[[], None] = lambda: None
 
 
 class Processor:
@@ -57,7 +58,7 @@ class Processor:
         self,
         unit: UnitOfWork,
         engine: Engine,
-        sql: SqlThread,
+        sql: Sql,
         cache: StateCache,
         outgoing: Outgoing,
         tasks: TaskRunner,
@@ -105,10 +106,12 @@ class Processor:
 
     async def _next_batch(self) -> None:
         batch = [await self._queue.get()]
-        while len(batch) < BATCH and not self._queue.empty():
+        records = list(batch[0].records)
+        while len(records) < BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
+            records += batch[-1].records
         async with self._busy:
-            trouble = await self._handle(batch)
+            trouble = await self._handle(records)
         for delivery in batch:
             delivery.done()
         if trouble is not None:
@@ -198,7 +201,7 @@ class Processor:
 
     # Batches
 
-    async def _handle(self, batch: Sequence[Delivery]) -> Exception | None:
+    async def _handle(self, batch: Sequence[Record]) -> Exception | None:
         """Record a batch; return what of the infrastructure failed, if it did."""
         try:
             await self._record_all(self._chunks(await self._sort_out(batch)))
@@ -219,14 +222,13 @@ class Processor:
             else:
                 chunks = chunks[1:]
 
-    async def _sort_out(self, batch: Sequence[Delivery]) -> list[Incoming]:
+    async def _sort_out(self, batch: Sequence[Record]) -> list[Incoming]:
         """Return what is to be recorded, in order; see to partitions that stand elsewhere than thought."""
         taken: list[Incoming] = []
         reached: dict[Partition, int] = {}
         seen_before: dict[Partition, list[Incoming]] = {}
         rewind: set[Partition] = set()
-        for delivery in batch:
-            record = delivery.record
+        for record in batch:
             partition = (record.topic, record.partition)
             position = self.positions.get(partition)
             if position is None:
@@ -282,7 +284,7 @@ class Processor:
             position = self.positions[_origin(incoming)]
             (careful if incoming.record.offset <= position.careful_until else normal).append(incoming)
         # Careful ones come first: a partition's careful offsets are its lowest.
-        return [[incoming] for incoming in careful] + ([normal] if normal else [])
+        return [[incoming] for incoming in careful] + [normal[at : at + BATCH] for at in range(0, len(normal), BATCH)]
 
     async def _record(self, chunk: list[Incoming]) -> None:
         if chunk[0].record.offset <= self.positions[_origin(chunk[0])].careful_until:
@@ -315,13 +317,8 @@ class Processor:
         if before < LAST_ATTEMPT:
             position.begun = incoming.record.offset
             return incoming
-        return replace(
-            incoming,
-            message=None,
-            cause="kills-the-process",
-            reason=f"its process ended {before} times while it was being decided",
-            order_id=incoming.key,
-        )
+        reason = f"its process ended {before} times while it was being decided"
+        return replace(incoming, message=None, cause="kills-the-process", reason=reason, order_id=incoming.key)
 
     def _steps(self, chunk: Sequence[Incoming]) -> Steps:
         steps: dict[Partition, tuple[int, int, str]] = {}

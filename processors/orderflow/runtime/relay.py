@@ -17,7 +17,7 @@ from orderflow.runtime.broker import Broker, OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.database import reading
 from orderflow.runtime.outgoing import Outgoing
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ MARK_AFTER = 0.5
 class Relay:
     """Publishes unpublished rows of one context's outbox."""
 
-    def __init__(self, broker: Broker, engine: Engine, sql: SqlThread, clock: Clock, outgoing: Outgoing) -> None:
+    def __init__(self, broker: Broker, engine: Engine, sql: Sql, clock: Clock, outgoing: Outgoing) -> None:
         self._broker = broker
         self._engine = engine
         self._sql = sql

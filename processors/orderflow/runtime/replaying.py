@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from orderflow.runtime import ledger, replay_rows
@@ -27,7 +26,7 @@ from orderflow.runtime.processor import Processor
 from orderflow.runtime.recalling import recall
 from orderflow.runtime.replay_report import Finding
 from orderflow.runtime.replay_rows import Part
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.telling import tell
 from orderflow.runtime.unit_of_work import Done, UnitOfWork
@@ -48,25 +47,29 @@ class Abandoned(Exception):  # noqa: N818 - says what became of the part
 
 
 class Replayer:
-    """Works on the replays of one worker's partitions, one partition at a time."""
+    """Works on the replays of one worker's partitions, one partition at a time.
+
+    Args:
+        looking: where messages are compared; ``sql``, where the worker writes, is taken for notes alone.
+    """
 
     def __init__(
         self,
         unit: UnitOfWork,
-        engine: Engine,
         processor: Processor,
+        looking: Sql,
+        sql: Sql,
         history: History,
         telemetry: Telemetry,
-        *,
-        instance: str,
     ) -> None:
         self._unit = unit
         self._context = unit.context
-        self._engine = engine
+        self._engine = unit.engine
         self._processor = processor
+        self._looking = looking
+        self._sql = sql
         self._history = history
         self._telemetry = telemetry
-        self._sql = SqlThread(f"{instance}-replay")
         self._noted = unit.clock.now()
 
     async def work_once(self) -> bool:
@@ -95,9 +98,8 @@ class Replayer:
         return True
 
     async def close(self) -> None:
-        """Let go of the broker and of the thread."""
+        """Let go of the broker."""
         await self._history.close()
-        self._sql.close()
 
     def _claim(self, mine: Sequence[ledger.Partition]) -> Part | None:
         with reading(self._engine) as connection:
@@ -146,7 +148,7 @@ class Replayer:
         """Compare some messages, count what comes of it, and decide what is unknown if that is wanted."""
         if not found:
             return
-        for incoming, judgement in await self._sql.run(self._compare, found):
+        for incoming, judgement in await self._looking.run(self._compare, found):
             if judgement.verdict == "unknown" and part.applies:
                 judgement.detail = f"decided now: {await self._apply(part, incoming)}"
                 judgement.verdict = "applied"

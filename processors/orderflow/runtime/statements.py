@@ -39,6 +39,9 @@ class _Compiled:
         for name, members in self._lists.items():
             conversions.update(dict.fromkeys(members, conversions[name]))
         self._positions = expanded.positiontup
+        columns = statement.selected_columns if isinstance(statement, Select) else ()
+        self._results = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        self.reads = any(self._results)
         self._conversions = [(name, conversions.get(name)) for name in self._positions or expanded.parameters]
 
     def bind(self, values: Values) -> Any:
@@ -48,6 +51,10 @@ class _Compiled:
         if self._positions is not None:
             return [convert(values[name]) if convert else values[name] for name, convert in self._conversions]
         return {name: convert(values[name]) if convert else values[name] for name, convert in self._conversions}
+
+    def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        """Return a query's row with its values as their columns' types have them."""
+        return tuple(convert(value) if convert else value for value, convert in zip(row, self._results, strict=True))
 
     def _members(self, values: Values) -> Values:
         return {
@@ -62,10 +69,7 @@ def _conversion(bind: BindParameter[Any], dialect: Dialect) -> Convert | None:
 
 
 class Statement:
-    """A Core statement whose parameters are given by name; those of an ``IN`` (expanding) as lists, never empty.
-
-    A query's columns must be such as the driver returns as they are: text, numbers, bytes.
-    """
+    """A Core statement whose parameters are given by name; those of an ``IN`` (expanding) as lists, never empty."""
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
@@ -76,7 +80,8 @@ class Statement:
         values, compiled = self._prepare(connection, values)
         with _Cursor(connection, compiled.text) as cursor:
             cursor.execute(compiled.text, compiled.bind(values))
-            return list(cursor.fetchall())
+            found = cursor.fetchall()
+        return [compiled.read(row) for row in found] if compiled.reads else list(found)
 
     def run(self, connection: Connection, values: Values) -> int:
         """Run a statement and return how many rows it has touched."""
@@ -103,7 +108,6 @@ class Statement:
                 shape.append(len(padded))
         known = self._compiled.get(key := tuple(shape))
         if known is None:
-            _refuse_conversions(self._statement, dialect)
             known = self._compiled[key] = _Compiled(self._statement, dialect, values)
         return values, known
 
@@ -111,15 +115,6 @@ class Statement:
 def _padded(values: list[Any]) -> list[Any]:
     """Return ``values`` with the last repeated up to a power of two: so many texts do drivers keep prepared."""
     return values + [values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))
-
-
-def _refuse_conversions(statement: ClauseElement, dialect: Dialect) -> None:
-    if not isinstance(statement, Select):
-        return
-    for column in statement.selected_columns:
-        kind = column.type.dialect_impl(dialect)
-        if kind.result_processor(dialect, None) is not None:
-            raise TypeError(f"{column} is not returned as it is: run the query through SQLAlchemy")
 
 
 class _Cursor:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, literal, or_, select
 
 from orderflow.contracts.decision import Call, Timer
 from orderflow.contracts.envelope import Message, Metadata
@@ -65,17 +65,25 @@ _COLUMNS = (
 )
 
 
+_IS_OPEN = tasks.c.status == literal(OPEN, literal_execute=True)
+"""Written out, for SQLite uses a partial index only where it can read its condition in the statement."""
 _INSERT = Statement(tasks.insert())
+_FREE = (
+    _IS_OPEN,
+    tasks.c.due_at <= bindparam("now"),
+    or_(tasks.c.claimed_by.is_(None), tasks.c.claimed_until < bindparam("now")),
+)
+_ANY_DUE = Statement(select(tasks.c.task_id).where(*_FREE).limit(1))
 _END = Statement(
     tasks.update()
-    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), tasks.c.status == OPEN)
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), _IS_OPEN)
     .values(status=ENDED, ended_at=bindparam("now"), claimed_by=None)
 )
 _FINISH = Statement(
     tasks.update()
     .where(
         tasks.c.task_id == bindparam("at_task_id"),
-        tasks.c.status == OPEN,
+        _IS_OPEN,
         tasks.c.claimed_by == bindparam("at_owner"),
     )
     .values(status=DONE, ended_at=bindparam("now"), claimed_by=None)
@@ -138,24 +146,18 @@ def end(connection: Connection, task_ids: Iterable[str], now: datetime) -> None:
 
 def anything_due(connection: Connection, now: datetime) -> bool:
     """Tell whether some open task is due and free, without writing anything."""
-    return connection.execute(select(tasks.c.task_id).where(*_free(now)).limit(1)).first() is not None
+    return bool(_ANY_DUE.rows(connection, {"now": now}))
 
 
 def claim(connection: Connection, owner: str, lease: timedelta, limit: int, now: datetime) -> list[Task]:
     """Claim open tasks that are due and free, the longest due first."""
-    due = (
-        select(tasks.c.task_id)
-        .where(*_free(now))
-        .order_by(tasks.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    found = connection.scalars(due).all()
+    due = select(tasks.c.task_id).where(*_FREE).order_by(tasks.c.due_at).limit(limit).with_for_update(skip_locked=True)
+    found = connection.scalars(due, {"now": now}).all()
     if not found:
         return []
     rows = connection.execute(
         tasks.update()
-        .where(tasks.c.task_id.in_(found), tasks.c.status == OPEN)
+        .where(tasks.c.task_id.in_(found), _IS_OPEN)
         # A claim that was not given back may have been at work when its process died: ask before calling again.
         .values(
             claimed_by=owner, claimed_until=now + lease, unclear=or_(tasks.c.unclear, tasks.c.claimed_by.is_not(None))
@@ -163,14 +165,6 @@ def claim(connection: Connection, owner: str, lease: timedelta, limit: int, now:
         .returning(*_COLUMNS)
     )
     return sorted((_task(row) for row in rows), key=lambda task: task.due_at)
-
-
-def _free(now: datetime) -> tuple[Any, ...]:
-    return (
-        tasks.c.status == OPEN,
-        tasks.c.due_at <= now,
-        or_(tasks.c.claimed_by.is_(None), tasks.c.claimed_until < now),
-    )
 
 
 def _task(row: Any) -> Task:
@@ -203,9 +197,7 @@ def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, e
         "claimed_until": None,
     }
     changed = connection.execute(
-        tasks.update()
-        .where(tasks.c.task_id == task.task_id, tasks.c.status == OPEN, tasks.c.claimed_by == owner)
-        .values(**values)
+        tasks.update().where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner).values(**values)
     )
     return changed.rowcount == 1
 
@@ -215,14 +207,14 @@ def extend(connection: Connection, task_ids: Sequence[str], owner: str, until: d
     if task_ids:
         connection.execute(
             tasks.update()
-            .where(tasks.c.task_id.in_(task_ids), tasks.c.status == OPEN, tasks.c.claimed_by == owner)
+            .where(tasks.c.task_id.in_(task_ids), _IS_OPEN, tasks.c.claimed_by == owner)
             .values(claimed_until=until)
         )
 
 
 def forget_horizons(connection: Connection) -> None:
     """Let timers read the end of their reply topics anew: one of the topics is not the one that was read."""
-    connection.execute(tasks.update().where(tasks.c.status == OPEN, tasks.c.horizon.is_not(None)).values(horizon=None))
+    connection.execute(tasks.update().where(_IS_OPEN, tasks.c.horizon.is_not(None)).values(horizon=None))
 
 
 def free(connection: Connection, owner: str) -> None:
@@ -230,6 +222,6 @@ def free(connection: Connection, owner: str) -> None:
     instance = owner.partition("/")[0]
     connection.execute(
         tasks.update()
-        .where(tasks.c.status == OPEN, tasks.c.claimed_by.startswith(f"{instance}/", autoescape=True))
+        .where(_IS_OPEN, tasks.c.claimed_by.startswith(f"{instance}/", autoescape=True))
         .values(claimed_by=None, claimed_until=None, unclear=True)
     )

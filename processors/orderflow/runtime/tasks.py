@@ -34,7 +34,7 @@ from orderflow.runtime.database import RevisionRemoved, assert_allowed, is_infra
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.policy import STEADY_BACKOFF, Breaker, backoff
 from orderflow.runtime.recorder import LEASE
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql
 from orderflow.runtime.task_rows import StoredTimer, Task
 from orderflow.runtime.telemetry import Telemetry
 
@@ -73,7 +73,7 @@ class TaskRunner:
         self,
         context: Context[Any],
         engine: Engine,
-        sql: SqlThread,
+        sql: Sql,
         broker: Broker,
         providers: Mapping[str, Provider],
         outgoing: Outgoing,

@@ -1,8 +1,10 @@
-"""What a worker does beside its work, for the sake of the database: dropping old rows, and replaying when asked to."""
+"""What a worker does beside its work, for the sake of the database: dropping old rows, and replaying when asked to.
+
+Both look at much and write little. They look in a thread of their own, on snapshots that block nobody, and write where
+the worker does its SQL, in its turn.
+"""
 
 from datetime import timedelta
-
-from sqlalchemy import Engine
 
 from orderflow.runtime.broker import Offsets
 from orderflow.runtime.dropping import Dropper
@@ -10,7 +12,7 @@ from orderflow.runtime.history import History
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.replaying import Replayer
 from orderflow.runtime.retention import Keeping
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import Sql, SqlThread
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
 
@@ -34,26 +36,23 @@ class Upkeep:
     def __init__(
         self,
         unit: UnitOfWork,
-        engine: Engine,
-        sql: SqlThread,
         processor: Processor,
+        sql: Sql,
         offsets: Offsets,
         history: History,
         telemetry: Telemetry,
         *,
-        instance: str,
         keeping: Keeping | None,
     ) -> None:
         self._processor = processor
         self._clock = unit.clock
         self._first = unit.clock.now() + FIRST_AFTER
         self._anchor = (unit.context.command_topic, 0)
+        self._looking = SqlThread(f"{unit.owner}-upkeep")
+        self._replayer = Replayer(unit, processor, self._looking, sql, history, telemetry)
         self._dropper: Dropper | None = None
         if keeping is not None:
-            self._dropper = Dropper(
-                unit.context, engine, sql, offsets, unit.clock, telemetry, keeping=keeping, revision=unit.revision
-            )
-        self._replayer = Replayer(unit, engine, processor, history, telemetry, instance=instance)
+            self._dropper = Dropper(unit, self._looking, sql, offsets, telemetry, keeping=keeping)
 
     async def drop(self) -> None:
         """Look along the old rows for a moment, if this worker holds the anchor."""
@@ -71,3 +70,4 @@ class Upkeep:
     async def close(self) -> None:
         """Let go of everything."""
         await self._replayer.close()
+        self._looking.close()

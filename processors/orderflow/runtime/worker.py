@@ -33,6 +33,7 @@ from orderflow.runtime.database import (
     reading,
 )
 from orderflow.runtime.faust_app import FaustFetching, build_app
+from orderflow.runtime.garbage import look_rarely
 from orderflow.runtime.health import Check, HealthServer
 from orderflow.runtime.history import KafkaHistory
 from orderflow.runtime.kafka import KafkaBroker
@@ -45,7 +46,7 @@ from orderflow.runtime.relay import Relay
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import dead_letters, decisions
-from orderflow.runtime.sql_thread import SqlThread
+from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
@@ -57,6 +58,8 @@ DUE_EVERY = 0.25
 """Seconds between looks for due tasks: what a timer or a retry is late at the most."""
 CLAIMS_EVERY = 3.0
 GAUGES_EVERY = 2.0
+CHANGES_EVERY = 0.25
+"""Seconds between two looks at what the changelogs have to be told: of a key that changed often, the newest value."""
 STUCK_AFTER = 60.0
 """Seconds without progress, with messages waiting, until a worker counts as stuck."""
 SILENT_AFTER = 20.0
@@ -102,7 +105,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
         self._engine = open_database(settings.database_url, settings.durability)
-        self._sql = SqlThread(settings.instance)
+        self._sql = sql_for(self._engine, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
         self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
         self._stop = asyncio.Event()
@@ -149,16 +152,9 @@ class Worker:
             self._broker,
             self._telemetry,
         )
+        history = KafkaHistory(settings.broker, settings.prefix, settings.instance)
         self._upkeep = Upkeep(
-            self._unit,
-            self._engine,
-            self._sql,
-            self.processor,
-            self._broker,
-            KafkaHistory(settings.broker, settings.prefix, settings.instance),
-            self._telemetry,
-            instance=settings.instance,
-            keeping=settings.keeping,
+            self._unit, self.processor, self._sql, self._broker, history, self._telemetry, keeping=settings.keeping
         )
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
@@ -214,7 +210,8 @@ class Worker:
         log.info("running", instance=self.settings.instance, revision=self.settings.revision)
 
     async def _open(self) -> tuple[OutboxRow, ...]:
-        return await self._sql.run(self._open_database)
+        # Migrating takes a second: in a thread, so that it can be told to stop and says how it is.
+        return await asyncio.to_thread(self._open_database)
 
     def _open_database(self) -> tuple[OutboxRow, ...]:
         settings = self.settings
@@ -256,6 +253,7 @@ class Worker:
             "retention": self._every(DROP_EVERY, self._upkeep.drop),
             "replay": self._every(REPLAY_EVERY, self._upkeep.replay),
             "gauges": self._every(GAUGES_EVERY, self._measure),
+            "changes": self._every(CHANGES_EVERY, self._tell_changes),
             "faust": self._app.wait_until_stopped(),
         }
 
@@ -311,6 +309,10 @@ class Worker:
                 pass
         self._passed("relay")
 
+    async def _tell_changes(self) -> None:
+        changes, self._app.changes = self._app.changes, {}
+        self._broker.tell(changes.items())
+
     async def _measure(self) -> None:
         positions = {partition: position.recorded for partition, position in self.processor.positions.items()}
         try:
@@ -349,9 +351,8 @@ class Worker:
         }
         silent = {partition: at[0] + 1 for partition, at in self._silent.items() if now - at[1] > SILENT_AFTER}
         if silent:
-            log.warning(
-                "fetching silent partitions anew", partitions=[f"{topic}[{number}]" for topic, number in silent]
-            )
+            named = [f"{topic}[{number}]" for topic, number in silent]
+            log.warning("fetching silent partitions anew", partitions=named)
             self._telemetry.rewinds.labels("silence").inc(len(silent))
             for partition in silent:
                 del self._silent[partition]
@@ -360,10 +361,8 @@ class Worker:
     def _count(self) -> tuple[int, Any, int]:
         with reading(self._engine) as connection:
             depth, oldest = outbox.depth(connection)
-            dead = connection.scalar(
-                select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
-            )
-            return depth, oldest, dead or 0
+            dead = select(func.count()).select_from(dead_letters).where(dead_letters.c.status == "open")
+            return depth, oldest, connection.scalar(dead) or 0
 
     def _passed(self, name: str) -> None:
         self._checks[name] = Check(name, ok=True)
@@ -392,7 +391,9 @@ def run_worker(settings: Settings) -> int:
     import uvloop  # noqa: PLC0415 - not where a test runs the worker in a loop of its own
 
     async def main() -> int:
-        return await Worker(settings).run()
+        worker = Worker(settings)
+        look_rarely()
+        return await worker.run()
 
     # Faust runs its consumer in a thread with a loop of its own: that one too shall be the fast kind.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

@@ -87,10 +87,10 @@ def test_an_answer_without_an_order_is_no_acceptance(command: Command, api: Api)
 
 def test_orders_that_do_not_end_fail_it_by_number(command: Command, api: Api) -> None:
     api.status = "Paid"
-    result = command(load, "--rate", "100", "--orders", "2", "--url", api.url, "--timeout", "1", "--json")
+    result = command(load, "--rate", "100", "--orders", "2", "--url", api.url, "--timeout", "0.1", "--json")
     assert result.exit_code == 1
     assert msgspec.json.decode(result.stdout)["unfinished"] == 2
-    assert result.stderr == "orderflow: 2 of 2 accepted orders did not end within 1 s\n"
+    assert result.stderr == "orderflow: 2 of 2 accepted orders did not end within 0.1 s\n"
 
 
 def test_an_empty_catalogue_is_told(command: Command, api: Api) -> None:

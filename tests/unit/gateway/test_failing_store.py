@@ -42,8 +42,8 @@ async def test_a_commit_whose_acknowledgement_was_lost_makes_no_second_order(
 ) -> None:
     transact, lost = system.store._transact, [database_error()]
 
-    def lose_the_first(work: Any, attempt: int, deadline: float) -> Any:
-        done = transact(work, attempt, deadline)
+    def lose_the_first(work: Any, attempt: int) -> Any:
+        done = transact(work, attempt)
         if lost:
             raise lost.pop()
         return done
@@ -62,8 +62,8 @@ async def test_a_status_set_by_a_commit_whose_acknowledgement_was_lost_is_set_on
     order_id = (await system.post()).json()["orderId"]
     transact, lost = system.store._transact, [database_error()]
 
-    def lose_the_first(work: Any, attempt: int, deadline: float) -> Any:
-        done = transact(work, attempt, deadline)
+    def lose_the_first(work: Any, attempt: int) -> Any:
+        done = transact(work, attempt)
         if lost:
             raise lost.pop()
         return done

@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
 
 from orderflow.gateway import late_broker
 from orderflow.gateway.late_broker import LateBroker
@@ -24,7 +23,7 @@ class Kafka:
     async def start(self) -> None:
         self.attempts += 1
         if self.attempts < self.there_at:
-            raise KafkaConnectionError
+            raise PublishFailed
         self.there.set()
 
     async def stop(self) -> None:

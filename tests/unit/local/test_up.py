@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orderflow.local import up as module
 from orderflow.local.board import PlainLines
 from orderflow.local.errors import LocalError
 from orderflow.local.ports import free_ports
@@ -60,7 +61,10 @@ def test_a_full_disk_is_named(manifest: Path, tmp_path: Path, monkeypatch: pytes
     assert sentence(manifest, tmp_path / "data") == (f"only 3 MB are free where {tmp_path / 'data'} is, 256 are needed")
 
 
-def test_a_second_system_in_the_same_folder_is_refused(manifest: Path, tmp_path: Path) -> None:
+def test_a_second_system_in_the_same_folder_is_refused(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GLANCE", 0.01)
     folder = Folder(tmp_path / "data")
     folder.root.mkdir()
     lock = Lock(folder.supervisor_lock)

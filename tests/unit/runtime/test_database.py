@@ -80,6 +80,8 @@ def test_a_file_is_opened_with_a_write_ahead_log_and_the_durability_asked_for(
     with open_database(url, durability).connect() as connection:
         assert pragma(connection, "journal_mode") == "wal"
         assert pragma(connection, "synchronous") == synchronous
+        assert pragma(connection, "busy_timeout") == 0
+    with reading(open_database(url, durability)) as connection:
         assert pragma(connection, "busy_timeout") == 5000
         assert pragma(connection, "foreign_keys") == 1
 

@@ -1,14 +1,10 @@
 """record is one SQL transaction: all or nothing."""
 
-from collections.abc import Iterable
-
 from sqlalchemy import Table
 
 from harness.process import Process, Site, column
 from harness.tally import ask, due, latest, marks, other, tallies, undo
 from orderflow.runtime import schema
-from orderflow.runtime.incoming import Record
-from orderflow.runtime.processor import Delivery
 
 RICH = (
     ask("o1", "call timer", items={"p": 1, "q": 2}),
@@ -21,10 +17,6 @@ RICH = (
     due("o2"),
 )
 """Messages whose decisions ask for everything there is."""
-
-
-def deliveries(records: Iterable[Record]) -> list[Delivery]:
-    return [Delivery(record, lambda: None) for record in records]
 
 
 def written(process: Process) -> dict[str, int]:
@@ -67,7 +59,7 @@ async def _fetched_until_recorded(process: Process, before: object) -> None:
     for statements in range(200):
         process.faults.after(statements)
         records = process.site.broker.records(("inventory-commands", 0), 0)
-        trouble = await process.processor._handle(deliveries(records))
+        trouble = await process.processor._handle(records)
         process.faults.mend()
         if trouble is None:
             assert statements > 20
@@ -82,7 +74,7 @@ async def test_a_commit_that_fails_leaves_nothing(process: Process) -> None:
         process.site.broker.put(message)
     records = process.site.broker.records(("inventory-commands", 0), 0)
     process.faults.on_commit = "before"
-    assert await process.processor._handle(deliveries(records)) is not None
+    assert await process.processor._handle(records) is not None
     assert process.everything() == before
 
 
@@ -90,7 +82,7 @@ async def test_nothing_is_done_before_the_commit(process: Process) -> None:
     process.site.broker.put(ask("o1", "call"))
     process.faults.on_commit = "before"
     records = process.site.broker.records(("inventory-commands", 0), 0)
-    await process.processor._handle(deliveries(records))
+    await process.processor._handle(records)
     assert not process.outgoing.in_hand
     assert not process.table.data
     assert not process.site.provider.asked

@@ -64,7 +64,7 @@ class Replays:
         self.process = process
         self.history = MemoryHistory(process.site.broker)
         self.replayer = Replayer(
-            process.unit, process.engine, process.processor, self.history, process.telemetry, instance=process.owner
+            process.unit, process.processor, process.sql, process.sql, self.history, process.telemetry
         )
 
     def ask(self, *places: Partition, applies: bool = False, rate: int = 100_000, **between: datetime | None) -> None:

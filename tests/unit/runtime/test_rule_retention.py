@@ -29,17 +29,7 @@ EVERYTHING = (processed_events, outbox, tasks, decisions, audit_trail)
 
 
 def dropper(process: Process, keeping: Keeping = KEEPING) -> Dropper:
-    site = process.site
-    return Dropper(
-        process.context,
-        process.engine,
-        process.sql,
-        site.broker,
-        site.clock,
-        process.telemetry,
-        keeping=keeping,
-        revision=process.unit.revision,
-    )
+    return Dropper(process.unit, process.sql, process.sql, process.site.broker, process.telemetry, keeping=keeping)
 
 
 async def drop(process: Process, after: float = HOUR + 1, keeping: Keeping = KEEPING) -> None:

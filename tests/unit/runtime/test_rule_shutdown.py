@@ -22,6 +22,7 @@ from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.runtime.schema import consumed_offsets, outbox, tasks
+from orderflow.runtime.sql_thread import SqlThread
 from orderflow.runtime.state_cache import StateCache
 from orderflow.runtime.worker import REMOVED, STUCK_AFTER, Settings, Worker
 
@@ -45,7 +46,7 @@ class Slow:
 
 
 def delivery(record: Record, dealt_with: list[int]) -> Delivery:
-    return Delivery(record, lambda: dealt_with.append(record.offset))
+    return Delivery([record], lambda: dealt_with.append(record.offset))
 
 
 class TestTheProcessor:
@@ -126,6 +127,7 @@ class StillFaust:
         self.processor: Processor
         self.started = False
         self.rebalancing = False
+        self.changes: dict[tuple[str, str], bytes | None] = {}
         self._ended = asyncio.Event()
 
     async def start(self) -> None:
@@ -156,6 +158,8 @@ async def workers(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
     monkeypatch.setattr(worker, "KafkaBroker", lambda *_: site.broker)
     monkeypatch.setattr(worker, "build_app", build)
+    # Decisions here wait to be let through, which no decision does on the event loop.
+    monkeypatch.setattr(worker, "sql_for", lambda _database, name: SqlThread(name))
     monkeypatch.setattr(worker, "FaustFetching", lambda _app: MemoryFetching())
     monkeypatch.setattr(worker, "prepare", nothing_to_migrate)
 

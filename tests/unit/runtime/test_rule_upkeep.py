@@ -35,13 +35,11 @@ class NoHistory:
 def looked_after(process: Process, keeping: Keeping | None = KEEPING) -> Upkeep:
     return Upkeep(
         process.unit,
-        process.engine,
-        process.sql,
         process.processor,
+        process.sql,
         process.site.broker,
         NoHistory(),
         process.telemetry,
-        instance=process.owner,
         keeping=keeping,
     )
 

@@ -94,9 +94,9 @@ def test_a_table_that_is_missing_is_an_operational_error(engine: Engine) -> None
             NAMED.rows(connection, {"names": ["a"]})
 
 
-def test_a_query_whose_rows_need_conversion_is_refused(connection: Connection) -> None:
-    with pytest.raises(TypeError, match="run the query through SQLAlchemy"):
-        Statement(select(things.c.at)).rows(connection, {})
+def test_what_a_query_returns_is_converted_as_its_columns_types_say(connection: Connection) -> None:
+    INSERT.run_each(connection, rows("a"))
+    assert Statement(select(things.c.at, things.c.name)).rows(connection, {}) == [(NOON, "a")]
 
 
 @given(st.lists(st.text(), min_size=1))

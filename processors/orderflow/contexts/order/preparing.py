@@ -4,6 +4,7 @@ Both go into the message, so that the recorded input of the decision is whole an
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 from msgspec.structs import replace
@@ -13,11 +14,14 @@ from orderflow.contexts.order.tables import catalogue
 from orderflow.contracts.commands import CreateOrder
 from orderflow.contracts.envelope import Message
 from orderflow.contracts.items import RequestedItem
+from orderflow.runtime.statements import Statement
 from orderflow.saga.flow import FlowBook
 
 # Built once: building a statement costs as much as running it.
-_PRICES = select(catalogue.c.product_id, catalogue.c.price).where(
-    catalogue.c.product_id.in_(bindparam("products", expanding=True))
+_PRICES = Statement(
+    select(catalogue.c.product_id, catalogue.c.price).where(
+        catalogue.c.product_id.in_(bindparam("products", expanding=True))
+    )
 )
 
 
@@ -41,5 +45,5 @@ def _priced(connection: Connection, items: tuple[RequestedItem, ...]) -> tuple[R
     unpriced = sorted({item.product_id for item in items if item.price is None})
     if not unpriced:
         return items
-    prices = {row.product_id: row.price for row in connection.execute(_PRICES, {"products": unpriced})}
+    prices: dict[str, Decimal] = dict(_PRICES.rows(connection, {"products": unpriced}))
     return tuple(item if item.price is not None else replace(item, price=prices.get(item.product_id)) for item in items)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.shuffling import shuffled
 from orderflow.contexts.analytics import ANALYTICS, Journey
 from orderflow.contexts.analytics.facts import FACTS, figures_of
 from orderflow.contexts.analytics.figures import Figures
@@ -395,9 +396,11 @@ def test_the_windows_add_up_to_the_events_in_whatever_order_they_come(
     facts = [event for number, kinds in enumerate(chosen) for event in story(f"order-{number}", kinds)]
     told_again = [msgspec.structs.replace(event, event_id=f"{event.event_id}-again") for event in facts]
     analytics = Analytics()
-    for message in data.draw(st.permutations([*facts, *told_again])):
+    messages = data.draw(shuffled([*facts, *told_again]))
+    wakes = data.draw(st.binary(min_size=len(messages), max_size=len(messages)))
+    for message, wake in zip(messages, wakes, strict=True):
         analytics.take(message)
-        if data.draw(st.booleans()) and analytics.timers:
+        if wake % 2 and analytics.timers:
             analytics.take(analytics.timers[-1].message)
     expected = sum((figures_of(event, None) for event in facts), Figures())
     # How long an order took is known only where its creation was read first.

@@ -1,15 +1,14 @@
 """How inventory is kept, brought into line with the declared products, and shown."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from threading import Barrier
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, MetaData, select
 
 from orderflow.contexts.inventory import INVENTORY
 from orderflow.contexts.inventory.reads import ROUTES, ProductList, ProductView, ReservationView
@@ -20,7 +19,6 @@ from orderflow.contracts.envelope import Message
 from orderflow.contracts.events import ProductChanged
 from orderflow.contracts.identity import derive
 from orderflow.contracts.items import Item
-from orderflow.runtime.database import open_database
 from orderflow.runtime.rows import Versioned
 from orderflow.spec.products import Product
 
@@ -31,11 +29,8 @@ JUG = Product(id="jug", name="Jug", price=Decimal("19.00"), stock=0)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/inventory.db")
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+def engine(database: Callable[[MetaData], Engine]) -> Engine:
+    return database(metadata)
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """How orders are kept, prepared and shown."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, MetaData, select
 from sqlalchemy.exc import IntegrityError
 
 from orderflow.contexts.order import order_context, reads
@@ -20,7 +19,6 @@ from orderflow.contracts.envelope import Message
 from orderflow.contracts.events import OrderShipmentFailed, OrderShipped
 from orderflow.contracts.items import Customer, RequestedItem
 from orderflow.contracts.topics import TOPIC_OF
-from orderflow.runtime.database import open_database
 from orderflow.runtime.rows import Versioned
 from orderflow.saga.flow import FlowBook, Plan
 
@@ -29,10 +27,8 @@ CONTEXT = order_context(FlowBook(tenants={"acme": "ship-only"}))
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
-    engine = open_database(f"sqlite:///{tmp_path}/order.db")
-    metadata.create_all(engine)
-    with engine.begin() as connection:
+def connection(database: Callable[[MetaData], Engine]) -> Iterator[Connection]:
+    with database(metadata).begin() as connection:
         connection.execute(
             catalogue.insert(),
             [
@@ -48,7 +44,6 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
             ],
         )
         yield connection
-    engine.dispose()
 
 
 def create(order_id: str = "order-1", minute: int = 0, **fields: object) -> CreateOrder:

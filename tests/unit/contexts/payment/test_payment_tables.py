@@ -1,13 +1,12 @@
 """How payment is kept, and what it shows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, MetaData, select
 from sqlalchemy.exc import IntegrityError
 
 from orderflow.contexts.payment import PAYMENT
@@ -17,7 +16,6 @@ from orderflow.contexts.payment.tables import metadata, payments
 from orderflow.contracts.commands import OrderPaymentRequested
 from orderflow.contracts.decision import Append, Decision
 from orderflow.contracts.outcomes import ChargeAnswered
-from orderflow.runtime.database import open_database
 from orderflow.runtime.rows import Versioned
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -26,11 +24,8 @@ ORDER = "order-1"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/payment.db")
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+def engine(database: Callable[[MetaData], Engine]) -> Engine:
+    return database(metadata)
 
 
 @pytest.fixture
