@@ -14,10 +14,10 @@ ONE_HALF := $(addprefix tests/unit/, assembly gateway local providers runtime)
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench lock clean
+.PHONY: help up test check unit unit-half unit-other-half bench histories lock clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
 	$(BIN)/orderflow up -f manifests/quickstart.yaml
@@ -47,6 +47,9 @@ unit-other-half: $(INSTALLED)
 
 bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
 	$(BIN)/python benchmarks/run.py
+
+histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
+	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
 lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock (newest versions: make lock ARGS=--upgrade)
 	$(UV) pip compile pyproject.toml --output-file requirements.lock --all-extras --universal --python-version 3.11 \

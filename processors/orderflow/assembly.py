@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,12 +15,13 @@ from orderflow.providers.simulated import simulated_providers
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import open_database
 from orderflow.runtime.preparing import allow
+from orderflow.runtime.retention import Keeping
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
 from orderflow.spec.errors import SpecError
 from orderflow.spec.products import Product
-from orderflow.spec.resource import CONTEXTS, OrderFlow
+from orderflow.spec.resource import CONTEXTS, OrderFlow, Retention
 
 CALLS: Mapping[str, tuple[str, ...]] = {
     "payment": ("card",),
@@ -88,6 +89,17 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         providers=providers_of(deployment, context),
         prepare=_stocking(resource.spec.products) if context == "inventory" else None,
         dead_letters=resource.spec.dead_letters,
+        keeping=_keeping(resource.spec.retention),
+    )
+
+
+def _keeping(retention: Retention) -> Keeping:
+    return Keeping(
+        inbox=timedelta(days=retention.inbox_days),
+        outbox=timedelta(days=retention.outbox_days),
+        tasks=timedelta(days=retention.tasks_days),
+        decisions=timedelta(days=retention.decisions_days),
+        audit_trail=timedelta(days=retention.audit_trail_days),
     )
 
 

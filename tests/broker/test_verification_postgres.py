@@ -1,11 +1,14 @@
 """The verification on PostgreSQL, whose text has an order of its own: that of a language rather than of code points."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from harness.pump import PROVIDERS, System, all_contexts, open_store
+from harness.dropping import drop_all
+from harness.fakes import StillClock
+from harness.pump import PROVIDERS, REVISION, System, all_contexts, open_store
 from harness.story import ORDERS, create, live_through_everything
 from orderflow.verification import Report, verify
 from servers.postgres import Postgres
@@ -64,6 +67,19 @@ def test_a_spoiled_row_is_named(system: System) -> None:
     assert [violation.order_id for violation in found.violations] == ["a-b"]
     with system.databases["payment"].begin() as connection:
         connection.exec_driver_sql(spoiled.format(-1))
+
+
+def test_what_is_dropped_after_its_time_is_named_and_breaks_no_promise(system: System) -> None:
+    for name, context in system.contexts.items():
+        drop_all(context, system.databases[name], StillClock(system.clock.now()), revision=REVISION)
+    report = verified(system)
+    assert [promise for promise in report.promises if not promise.ok] == []
+    assert report.orders == len(ORDERS) + 7
+    assert {period.context for period in report.dropped} == set(system.contexts)
+    # A second walk raises the horizon and finds nothing more.
+    later = StillClock(system.clock.now() + timedelta(hours=1))
+    drop_all(system.contexts["order"], system.databases["order"], later, revision=REVISION)
+    assert verified(system).ok
 
 
 def test_a_database_that_is_away_is_a_sentence(system: System, postgres: Postgres) -> None:

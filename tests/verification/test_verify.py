@@ -46,7 +46,7 @@ class TestTheReport:
         assert report["ok"] is True
         assert report["orders"] == len(ORDERS)
         first = report["promises"][0]
-        assert first.keys() == {"name", "promise", "ok", "checked", "violated", "violations"}
+        assert first.keys() == {"name", "promise", "ok", "checked", "dropped", "violated", "violations"}
 
     def test_names_the_first_of_many_and_counts_them_all(self, ground: Ground) -> None:
         ground.spoil("payment", "UPDATE outbox SET published_at = NULL")

@@ -24,7 +24,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service, ServiceT
 
 from orderflow.runtime.context import Context
-from orderflow.runtime.incoming import Record
+from orderflow.runtime.incoming import Record, record_of
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.pacing import pace
 from orderflow.runtime.processor import Delivery, Processor
@@ -301,12 +301,5 @@ def _table(app: ProcessorApp, name: str, partitions: int) -> Any:
 
 
 def _record(app: ProcessorApp, record: ConsumerRecord) -> Record:
-    return Record(
-        topic=record.topic.removeprefix(app.prefix),
-        partition=record.partition,
-        offset=record.offset,
-        # What no column holds is no key of ours: NUL, and more than 200 characters.
-        key=(record.key or b"").decode(errors="replace").replace("\0", "\ufffd")[:200],
-        raw=record.value if record.value is not None else b"",
-        headers={name: (value or b"").decode(errors="replace") for name, value in record.headers},
-    )
+    topic = record.topic.removeprefix(app.prefix)
+    return record_of(topic, record.partition, record.offset, record.key, record.value, record.headers)

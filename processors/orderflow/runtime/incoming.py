@@ -1,7 +1,7 @@
 """Records as the broker delivered them, and what could be read of them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orderflow.contracts import codec
@@ -24,6 +24,26 @@ class Record:
     key: str
     raw: bytes
     headers: Mapping[str, str]
+
+
+def record_of(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]],
+) -> Record:
+    """Return what a broker has delivered as a record; ``topic`` is without the prefix."""
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        # What no column holds is no key of ours: NUL, and more than 200 characters.
+        key=(key or b"").decode(errors="replace").replace("\0", "\ufffd")[:LONGEST_KEY],
+        raw=value if value is not None else b"",
+        headers={name: (content or b"").decode(errors="replace") for name, content in headers},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Engine
@@ -117,6 +117,13 @@ class Processor:
             delivery.done()
         if trouble is not None:
             await self._sit_out(trouble)
+
+    async def between_batches(self, work: Callable[[], Done]) -> Done:
+        """Run ``work`` in the SQL thread while no batch is being made, and do what it has recorded."""
+        async with self.busy:
+            done = await self._sql.run(work)
+            self.do(done)
+        return done
 
     async def drain(self) -> None:
         """Finish the batch that is being made and start no other. The lock is never given back."""
@@ -311,16 +318,8 @@ class Processor:
         if before < LAST_ATTEMPT:
             position.begun = incoming.record.offset
             return incoming
-        return Incoming(
-            incoming.record,
-            incoming.event_id,
-            incoming.digest,
-            None,
-            incoming.event_type,
-            cause="kills-the-process",
-            reason=f"its process ended {before} times while it was being decided",
-            order_id=incoming.key,
-        )
+        reason = f"its process ended {before} times while it was being decided"
+        return replace(incoming, message=None, cause="kills-the-process", reason=reason, order_id=incoming.key)
 
     def _steps(self, chunk: Sequence[Incoming]) -> Steps:
         steps: dict[Partition, tuple[int, int, str]] = {}

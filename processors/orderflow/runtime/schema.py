@@ -203,3 +203,36 @@ allowed_revisions = Table(
     Column("revision", NAME, primary_key=True),
     Column("since", Moment, nullable=False),
 )
+
+horizons = Table(
+    "horizons",
+    metadata,
+    Column("table", NAME, primary_key=True, comment="whose old rows are dropped"),
+    Column("until", Moment, nullable=False, comment="rows whose time is before may be gone"),
+    Column("dropped", BigInteger, nullable=False, comment="how many rows, ever"),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("replay_id", ID, primary_key=True),
+    Column("topic", TOPIC, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("since", Moment, nullable=True, comment="messages from then on; empty: from the first"),
+    Column("until", Moment, nullable=True, comment="messages until then; empty: as far as the ledger"),
+    Column("applies", Boolean, nullable=False, comment="whether messages that the inbox does not know are decided"),
+    Column("rate", Integer, nullable=False, comment="messages per second at the most"),
+    Column("status", NAME, nullable=False, comment="waiting, running, done, failed or cancelled"),
+    Column("claimed_by", NAME, nullable=True),
+    Column("claimed_until", Moment, nullable=True),
+    Column("next_offset", BigInteger, nullable=True, comment="where it goes on; empty before it has begun"),
+    Column("report", Text, nullable=False, comment="what was found so far, as JSON"),
+    Column("requested_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Index(
+        "replays_open",
+        "requested_at",
+        sqlite_where=text("status IN ('waiting', 'running')"),
+        postgresql_where=text("status IN ('waiting', 'running')"),
+    ),
+)

@@ -75,6 +75,8 @@ class Telemetry:
             "orderflow_expired_messages", "Messages gone before they were read", ["topic"], registry=by
         )
         self.paused = Gauge("orderflow_paused", "1 while the infrastructure is away", ["what"], registry=by)
+        self.dropped = Counter("orderflow_rows_dropped", "Rows dropped after their time", ["table"], registry=by)
+        self.replayed = Counter("orderflow_replayed_messages", "Messages read again", ["verdict"], registry=by)
 
     def letters_stand(self, standing: Standing) -> None:
         """Show what waits for somebody to look."""

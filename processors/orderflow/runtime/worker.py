@@ -38,6 +38,7 @@ from orderflow.runtime.database import (
 from orderflow.runtime.faust_app import FaustFetching, build_app
 from orderflow.runtime.garbage import look_rarely
 from orderflow.runtime.health import Check, HealthServer
+from orderflow.runtime.history import KafkaHistory
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import DeadLetterRules
@@ -49,12 +50,14 @@ from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
 from orderflow.runtime.readmitting import Readmitting
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
+from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import decisions
 from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
+from orderflow.runtime.upkeep import DROP_EVERY, REPLAY_EVERY, Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +89,7 @@ class Settings:
         instance: its name among its context's workers, unique while it lives: ``payment-0``.
         prefix: put before every topic's and group's name.
         prepare: run in one transaction before the worker joins; returns messages to send.
+        keeping: for how long what was recorded is kept; without it, for ever.
     """
 
     context: Context[Any]
@@ -101,6 +105,7 @@ class Settings:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     prepare: Callable[[Connection], Sequence[Message]] | None = None
     dead_letters: DeadLetterRules = field(default_factory=DeadLetterRules)
+    keeping: Keeping | None = None
 
 
 class Worker:
@@ -159,6 +164,10 @@ class Worker:
             self._telemetry,
         )
         self._letters = Readmitting(self._unit, settings.dead_letters, self.processor, self._sql, self._telemetry)
+        history = KafkaHistory(settings.broker, settings.prefix, settings.instance)
+        self._upkeep = Upkeep(
+            self._unit, self.processor, self._sql, self._broker, history, self._telemetry, keeping=settings.keeping
+        )
         self._fetching = FaustFetching(self._app)
         self.processor.fetching = self._fetching
         self._silent: dict[Partition, tuple[int, float]] = {}
@@ -255,6 +264,8 @@ class Worker:
             "relay": self._every(RELAY_EVERY, self._relay_if_anchor),
             "dead letters": self._every(READMIT_EVERY, self._letters.look_once),
             "policies": self._every(POLICIES_EVERY, self._letters.follow_policies_if_anchor),
+            "retention": self._every(DROP_EVERY, self._upkeep.drop),
+            "replay": self._every(REPLAY_EVERY, self._upkeep.replay),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "changes": self._every(CHANGES_EVERY, self._tell_changes),
             "faust": self._app.wait_until_stopped(),
@@ -290,6 +301,7 @@ class Worker:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self._upkeep.close()
         await self._tasks.stop()
         await self._outgoing.stop()
         with contextlib.suppress(SQLAlchemyError):
@@ -353,9 +365,8 @@ class Worker:
         }
         silent = {partition: at[0] + 1 for partition, at in self._silent.items() if now - at[1] > SILENT_AFTER}
         if silent:
-            log.warning(
-                "fetching silent partitions anew", partitions=[f"{topic}[{number}]" for topic, number in silent]
-            )
+            named = [f"{topic}[{number}]" for topic, number in silent]
+            log.warning("fetching silent partitions anew", partitions=named)
             self._telemetry.rewinds.labels("silence").inc(len(silent))
             for partition in silent:
                 del self._silent[partition]

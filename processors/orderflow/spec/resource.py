@@ -27,6 +27,8 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 """Up to a year: what is meant to last longer is meant to last for ever, which nothing here does."""
 
+Days = Annotated[float, msgspec.Meta(gt=0, le=36_500)]
+
 _HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):[0-9]{1,5}"
 
 
@@ -113,6 +115,22 @@ class Inventory(_Section, frozen=True, kw_only=True):
     reservation_seconds: Seconds = 900.0
 
 
+class Retention(_Section, frozen=True, kw_only=True):
+    """For how many days what was recorded is kept. Whatever a promise still needs stays for longer.
+
+    ``topics_days`` is how long a message may lie on the broker. Kafka deletes whole segments, so it is the topics'
+    ``retention.ms`` and ``segment.ms`` together: seven days each, unless somebody has said otherwise. The times of the
+    others begin when a row has served: a message was processed or published, a task has ended, a decision was recorded.
+    """
+
+    topics_days: Days = 14.0
+    inbox_days: Days = 30.0
+    outbox_days: Days = 30.0
+    tasks_days: Days = 30.0
+    decisions_days: Days = 30.0
+    audit_trail_days: Days = 365.0
+
+
 class SimulatedOutside(Simulation, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """The simulated providers: their fault switches and, in ``record_url``, the database they keep their record in."""
 
@@ -138,6 +156,7 @@ class Spec(_Section, frozen=True, kw_only=True):
     processors: Processors = Processors()
     inventory: Inventory = Inventory()
     dead_letters: DeadLetterRules = DeadLetterRules()
+    retention: Retention = Retention()
     products: tuple[Product, ...] = ()
     simulation: SimulatedOutside | None = None
     production: bool = False

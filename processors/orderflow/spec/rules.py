@@ -91,6 +91,14 @@ def _flow_field(spec: Spec, field: str) -> str:
     return field
 
 
+def _retention(spec: Spec) -> Problems:
+    times = spec.retention
+    for field, days in (("inboxDays", times.inbox_days), ("outboxDays", times.outbox_days)):
+        if days <= times.topics_days:
+            reason = f"expected more than spec.retention.topicsDays ({times.topics_days:g}), got {days:g}"
+            yield f"retention.{field}", f"{reason}: what lies on a topic may come again"
+
+
 def _simulation(spec: Spec) -> Problems:
     if spec.production and spec.simulation is not None:
         yield "simulation", "faults are not simulated where spec.production is true"
@@ -103,5 +111,6 @@ _RULES: Final[tuple[Callable[[Spec], Problems], ...]] = (
     _names,
     _dead_letters,
     _flows,
+    _retention,
     _simulation,
 )

@@ -35,6 +35,7 @@ def verify_deployment(deployment: Deployment, *, online: bool, grace: float | No
             now=datetime.now(UTC),
             online=online,
             grace=GRACE if grace is None else timedelta(seconds=grace),
+            topic_life=timedelta(days=deployment.resource.spec.retention.topics_days),
         )
 
 

@@ -13,6 +13,7 @@ from orderflow.runtime.inbox import DEAD, DISCARDED, PARKED
 from orderflow.runtime.letters import DISCARDED as LET_GO
 from orderflow.runtime.letters import REPLAYED
 from orderflow.runtime.schema import audit_trail, dead_letters, letter_requests, processed_events
+from orderflow.verification.dropped import Horizons
 from orderflow.verification.messages import NEVER, is_about_order
 from orderflow.verification.work import Fault
 
@@ -56,10 +57,15 @@ def number(connection: Connection) -> int:
     return connection.scalar(_COUNT) or 0
 
 
-def faults(connection: Connection, context: str, since: datetime | None) -> Iterator[Fault]:
-    """Yield what is wrong with the dead letters of ``context``; what was asked for after ``since`` may be under way."""
+def faults(connection: Connection, context: str, since: datetime | None, horizons: Horizons) -> Iterator[Fault]:
+    """Yield what is wrong with the dead letters of ``context``; what was asked for after ``since`` may be under way.
+
+    What shows how a letter was settled may have been dropped: such a letter is not judged.
+    """
     acts = {tuple(row) for row in connection.execute(_ACTS)}
     for letter in connection.execute(_LETTERS, {"context": context}):
+        if _may_lack_something(letter, context, horizons):
+            continue
         for detail in _of_letter(letter, acts):
             yield _fault(letter.key, letter.event_type, f"dead letter {letter.id} of {context} {detail}")
     for key, event_type, event_id in connection.execute(_LEFT_BEHIND, {"context": context}):
@@ -70,6 +76,12 @@ def faults(connection: Connection, context: str, since: datetime | None) -> Iter
 
 def _fault(key: str, event_type: str | None, detail: str) -> Fault:
     return Fault(key, is_about_order(event_type or ""), detail)
+
+
+def _may_lack_something(letter: Any, context: str, horizons: Horizons) -> bool:
+    if letter.stands is None and horizons.may_lack(context, "processed_events", letter.created_at):
+        return True
+    return letter.tried_at is not None and horizons.may_lack(context, "audit_trail", letter.tried_at)
 
 
 def _of_letter(letter: Any, acts: set[tuple[Any, ...]]) -> Iterator[str]:

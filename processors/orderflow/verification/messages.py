@@ -21,6 +21,7 @@ from orderflow.runtime.inbox import DEAD, DISCARDED
 from orderflow.runtime.incoming import NOWHERE
 from orderflow.runtime.letters import REPLAYED
 from orderflow.runtime.schema import consumed_offsets, dead_letters, outbox, processed_events
+from orderflow.verification.dropped import Horizons
 from orderflow.verification.reading import Walk, merged
 from orderflow.verification.report import Findings
 
@@ -37,7 +38,7 @@ _OUTSIDE = frozenset(kind.__name__ for kind in FROM_OUTSIDE)
 
 
 class Sent(NamedTuple):
-    """A row of an outbox. ``young``: so recent that those who take it may not have come to it yet."""
+    """A row of an outbox, written ``at``. ``young``: so recent that those who take it may not have come to it yet."""
 
     context: str
     event_type: str
@@ -46,10 +47,11 @@ class Sent(NamedTuple):
     payload: bytes
     published: bool
     young: bool
+    at: datetime
 
 
 class Received(NamedTuple):
-    """A row of an inbox.
+    """A row of an inbox, written ``at``.
 
     ``let_in``: it was a dead letter, and somebody has vouched for it by replaying it. ``young``: so recent that the
     snapshot of its sender may be older.
@@ -63,12 +65,14 @@ class Received(NamedTuple):
     partition: int
     let_in: bool
     young: bool
+    at: datetime
 
 
 def check(
     connections: Mapping[str, Connection],
     contexts: Mapping[str, Context[Any]],
     since: datetime | None,
+    horizons: Horizons,
     findings: Findings,
 ) -> None:
     """Hold all outboxes against all inboxes; what is younger than ``since`` is left alone."""
@@ -86,24 +90,48 @@ def check(
                 sent.append(row)
             else:
                 received.append(row)
-        _check_message(event_id, sent, received, takers, findings)
+        _check_message(event_id, sent, received, takers, horizons, findings)
 
 
 def _check_message(
-    event_id: str, sent: list[Sent], received: list[Received], takers: Takers, findings: Findings
+    event_id: str,
+    sent: list[Sent],
+    received: list[Received],
+    takers: Takers,
+    horizons: Horizons,
+    findings: Findings,
 ) -> None:
     for row in sent:
-        wanted = takers.get((row.topic, row.event_type), ())
+        wanted = _wanted(row, takers, received, horizons, findings)
         findings.looked("outbox-published")
         _add(findings, "outbox-published", unpublished(event_id, row), row)
         findings.looked("message-processed", len(wanted))
         _add(findings, "message-processed", unprocessed(event_id, row, wanted, received), row)
     for taken in received:
+        if not sent and horizons.may_lack_sender(taken.at):
+            findings.lacked("message-sent")
+            continue
         findings.looked("message-sent")
         _add(findings, "message-sent", unsent(event_id, taken, sent), taken)
     if len(sent) > 1:
         twice = f"{event_id} was sent by {' and '.join(row.context for row in sent)}"
         _add(findings, "message-sent", [twice], sent[0])
+
+
+def _wanted(
+    row: Sent, takers: Takers, received: list[Received], horizons: Horizons, findings: Findings
+) -> tuple[str, ...]:
+    """Return the contexts that have to have processed the message; one that may have dropped it does not."""
+    everybody = takers.get((row.topic, row.event_type), ())
+    there = {taken.context for taken in received}
+    gone = {
+        name
+        for name in everybody
+        if name not in there and row.published and horizons.may_lack(name, "processed_events", row.at)
+    }
+    for _ in gone:
+        findings.lacked("message-processed")
+    return tuple(name for name in everybody if name not in gone)
 
 
 def _add(findings: Findings, promise: str, details: Iterable[str], row: Sent | Received) -> None:
@@ -211,6 +239,7 @@ _SENT = Walk(
         outbox.c.published_at.is_not(None),
         # What was published late is waited for from then on.
         func.coalesce(outbox.c.published_at, outbox.c.created_at) >= _SINCE,
+        outbox.c.created_at,
     ),
     outbox.c.event_id,
 )
@@ -225,6 +254,7 @@ _RECEIVED = Walk(
         processed_events.c.partition,
         processed_events.c.offset,
         processed_events.c.processed_at >= _SINCE,
+        processed_events.c.processed_at,
     ).where(processed_events.c.group == bindparam("context")),
     processed_events.c.event_id,
 )
@@ -238,13 +268,13 @@ def _named(row: Sent, event_id: str) -> str:
 
 
 def _sent(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Sent]]:
-    for event_id, event_type, topic, key, payload, published, young in _SENT.rows(connection, since=since):
-        yield event_id, Sent(context, event_type, topic, key, payload, bool(published), bool(young))
+    for event_id, event_type, topic, key, payload, published, young, at in _SENT.rows(connection, since=since):
+        yield event_id, Sent(context, event_type, topic, key, payload, bool(published), bool(young), at)
 
 
 def _received(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Received]]:
     let_in = {tuple(place) for place in connection.execute(_LET_IN, {"context": context})}
     rows = _RECEIVED.rows(connection, context=context, since=since)
-    for event_id, event_type, key, digest, status, topic, partition, offset, young in rows:
+    for event_id, event_type, key, digest, status, topic, partition, offset, young, at in rows:
         is_let_in = (topic, partition, offset) in let_in
-        yield event_id, Received(context, event_type, key, digest, status, partition, is_let_in, bool(young))
+        yield event_id, Received(context, event_type, key, digest, status, partition, is_let_in, bool(young), at)

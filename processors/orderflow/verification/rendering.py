@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from orderflow.verification.report import PROMISES, PromiseReport, Report, Violation
 
+_AS_FAR = ", as far as what was recorded is still there"
 _WIDEST = max(len(name) for name in PROMISES)
 
 
@@ -19,6 +20,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
         yield from _totals(report)
     yield from _letters(report)
+    yield from _dropped(report)
     yield from report.problems
     yield _verdict(report)
 
@@ -26,6 +28,8 @@ def _lines(report: Report) -> Iterator[str]:
 def _promise(promise: PromiseReport) -> Iterator[str]:
     mark = "ok  " if promise.ok else "FAIL"
     yield f"{mark}  {promise.name:<{_WIDEST}}  {promise.checked:>9,}  {promise.promise}"
+    if promise.dropped:
+        yield f"        {promise.dropped:,} not checked: what shows it was dropped after its time"
     yield from (f"        {_violation(violation)}" for violation in promise.violations)
     hidden = promise.violated - len(promise.violations)
     if hidden:
@@ -52,10 +56,17 @@ def _letters(report: Report) -> Iterator[str]:
         yield f"        {about}: {letter.context} could not decide {letter.event_type or 'a message'} ({letter.cause})"
 
 
+def _dropped(report: Report) -> Iterator[str]:
+    for period in report.dropped:
+        until = f"{period.until:%Y-%m-%d %H:%M} UTC"
+        yield f"{period.context} has dropped {period.rows:,} rows of {period.table} from before {until}"
+
+
 def _verdict(report: Report) -> str:
     young = f", {report.left_alone:,} younger ones left alone" if report.left_alone else ""
     if report.ok:
-        return f"{report.orders:,} orders verified{young}: every promise is kept"
+        lacked = any(promise.dropped for promise in report.promises)
+        return f"{report.orders:,} orders verified{young}: every promise is kept{_AS_FAR if lacked else ''}"
     broken = sum(not promise.ok for promise in report.promises)
     if not broken:
         return "nothing is proven"

@@ -5,6 +5,7 @@ No text here quotes a payload: a violation names identifiers, statuses, amounts 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -62,12 +63,16 @@ class Violation(_Part, frozen=True, kw_only=True):
 
 
 class PromiseReport(_Part, frozen=True, kw_only=True, omit_defaults=False):
-    """One promise: how many things were looked at, how many break it, and the first of these."""
+    """One promise: how many things were looked at, how many break it, and the first of these.
+
+    ``dropped`` is how many could not be held to it, because what would show it was dropped after its time.
+    """
 
     name: str
     promise: str
     ok: bool
     checked: int
+    dropped: int
     violated: int
     violations: tuple[Violation, ...]
 
@@ -82,6 +87,15 @@ class OpenLetter(_Part, frozen=True, kw_only=True):
     context: str
     event_type: str
     cause: str
+
+
+class DroppedPeriod(_Part, frozen=True, kw_only=True):
+    """What a context has dropped from one of its tables: ``rows`` in all, every one of them from before ``until``."""
+
+    context: str
+    table: str
+    until: datetime
+    rows: int
 
 
 class Totals(_Part, frozen=True, kw_only=True, omit_defaults=False):
@@ -104,6 +118,7 @@ class Report(_Part, frozen=True, kw_only=True, omit_defaults=False):
         left_alone: how many were too young to be judged (online alone).
         problems: why there was nothing, or not all, to verify; a sentence each.
         dead_letters: how many messages wait for somebody to look at them; ``letters`` are the first of them.
+        dropped: what is not there any more, because it had had its time.
     """
 
     ok: bool
@@ -114,6 +129,7 @@ class Report(_Part, frozen=True, kw_only=True, omit_defaults=False):
     totals: Totals
     dead_letters: int
     letters: tuple[OpenLetter, ...]
+    dropped: tuple[DroppedPeriod, ...] = ()
 
 
 class Findings:
@@ -122,11 +138,16 @@ class Findings:
     def __init__(self) -> None:
         self._checked: Counter[str] = Counter()
         self._violated: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self._shown: dict[str, list[Violation]] = {name: [] for name in PROMISES}
 
     def looked(self, promise: str, times: int = 1) -> None:
         """Note that so many things were held against ``promise``."""
         self._checked[promise] += times
+
+    def lacked(self, promise: str) -> None:
+        """Note that something could not be held against ``promise``: what it takes was dropped after its time."""
+        self._dropped[promise] += 1
 
     def add(self, promise: str, details: Iterable[str], about: str, *, is_order: bool = True) -> None:
         """Note what breaks ``promise``: about an order, or else about something that goes by that name."""
@@ -145,6 +166,7 @@ class Findings:
                 promise=promise,
                 ok=not self._violated[name],
                 checked=self._checked[name],
+                dropped=self._dropped[name],
                 violated=self._violated[name],
                 violations=tuple(self._shown[name]),
             )

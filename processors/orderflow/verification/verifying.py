@@ -1,6 +1,6 @@
 """Runs every check over everything there is."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,9 +13,11 @@ from orderflow.contexts.inventory.tables import STOCK
 from orderflow.contexts.order.tables import catalogue
 from orderflow.providers.record import provider_records
 from orderflow.runtime.context import Context
+from orderflow.runtime.dropping import horizons_of
 from orderflow.runtime.schema import metadata as recorded
 from orderflow.verification import counting, fates, goods, letters, messages, money, notices, replay, trails, work
 from orderflow.verification.case import Case
+from orderflow.verification.dropped import Horizons, not_checkable
 from orderflow.verification.gathering import Gathering, Snapshots, stored, young_keys
 from orderflow.verification.reading import OutOfOrder, Unreachable, Walk, snapshot
 from orderflow.verification.report import Findings, Report, failed
@@ -23,6 +25,9 @@ from orderflow.verification.tally import Tally
 
 GRACE: Final = timedelta(seconds=60)
 """Longer than a restart, a rebalance and the retry of a call together."""
+
+TOPIC_LIFE: Final = timedelta(days=14)
+"""Kafka's own defaults: seven days of retention, and seven until a segment is closed."""
 
 NOTHING: Final = "there are no orders: nothing was verified"
 
@@ -60,6 +65,7 @@ def verify(
     now: datetime,
     online: bool = False,
     grace: timedelta = GRACE,
+    topic_life: timedelta = TOPIC_LIFE,
 ) -> Report:
     """Check every promise.
 
@@ -69,11 +75,13 @@ def verify(
         contexts: as they are configured, by name: recorded decisions are decided again by them.
         now: when the verification began.
         online: whether the system is running: what is younger than ``grace`` is left alone.
+        topic_life: how long a message may lie on the broker before it is processed.
     """
     try:
         with ExitStack() as stack:
             snapshots = _snapshots(stack, databases, providers, contexts)
-            return _report(snapshots, contexts, now - grace if online else None)
+            horizons = Horizons({name: horizons_of(of) for name, of in snapshots.contexts.items()}, topic_life)
+            return _report(snapshots, contexts, now - grace if online else None, horizons)
     except (Unreachable, OutOfOrder) as problem:
         return failed(str(problem))
     except SQLAlchemyError as error:
@@ -105,14 +113,16 @@ def _snapshots(
     return Snapshots(opened, stores)
 
 
-def _report(snapshots: Snapshots, contexts: Mapping[str, Context[Any]], since: datetime | None) -> Report:
+def _report(
+    snapshots: Snapshots, contexts: Mapping[str, Context[Any]], since: datetime | None, horizons: Horizons
+) -> Report:
     findings = Findings()
-    tally = _check_cases(snapshots, since, findings)
+    tally = _check_cases(snapshots, since, horizons, findings)
     _check_stock(snapshots, since, tally.held, findings)
     _check_windows(snapshots.contexts["analytics"], tally.recount, findings)
-    messages.check(snapshots.contexts, contexts, since, findings)
+    messages.check(snapshots.contexts, contexts, since, horizons, findings)
     for name, connection in snapshots.contexts.items():
-        _check_records(connection, contexts[name], since, findings)
+        _check_records(connection, contexts[name], since, horizons, findings)
     problems = () if tally.orders else (NOTHING,)
     promises = findings.promises
     return Report(
@@ -124,10 +134,11 @@ def _report(snapshots: Snapshots, contexts: Mapping[str, Context[Any]], since: d
         totals=tally.totals,
         dead_letters=tally.dead_letters,
         letters=tuple(tally.letters),
+        dropped=horizons.periods(),
     )
 
 
-def _check_cases(snapshots: Snapshots, since: datetime | None, findings: Findings) -> Tally:
+def _check_cases(snapshots: Snapshots, since: datetime | None, horizons: Horizons, findings: Findings) -> Tally:
     young = young_keys(snapshots, since) if since else set()
     tally = Tally()
     for case in Gathering(snapshots, since):
@@ -135,18 +146,21 @@ def _check_cases(snapshots: Snapshots, since: datetime | None, findings: Finding
         if case.key in young:
             tally.left_alone += case.is_there
         elif case.is_order:
-            _check_order(case, findings)
+            _check_order(case, not_checkable(case, horizons), findings)
         else:
             findings.looked("task-settled")
             findings.add("task-settled", work.settled(case), case.key, is_order=False)
     return tally
 
 
-def _check_order(case: Case, findings: Findings) -> None:
+def _check_order(case: Case, lacking: Collection[str], findings: Findings) -> None:
     findings.looked("state-readable")
     findings.add("state-readable", case.faults, case.key)
     if case.is_readable:
         for promise, check in CASE_CHECKS.items():
+            if promise in lacking:
+                findings.lacked(promise)
+                continue
             findings.looked(promise)
             findings.add(promise, check(case), case.key)
 
@@ -182,17 +196,22 @@ def _check_windows(connection: Connection, recount: counting.Recount, findings: 
         findings.add("windows-add-up", found, start, is_order=False)
 
 
-def _check_records(connection: Connection, context: Context[Any], since: datetime | None, findings: Findings) -> None:
+def _check_records(
+    connection: Connection, context: Context[Any], since: datetime | None, horizons: Horizons, findings: Findings
+) -> None:
     name = context.name
     findings.looked("letter-settled", letters.number(connection))
-    for fault in letters.faults(connection, name, since):
+    for fault in letters.faults(connection, name, since, horizons):
         findings.add("letter-settled", [fault.detail], fault.about, is_order=fault.is_order)
     findings.looked("offset-recorded", messages.partitions(connection, name))
     for partition, detail in messages.behind(connection, name):
         findings.add("offset-recorded", [detail], partition, is_order=False)
     findings.looked("outcome-recorded", work.tasks_done(connection))
-    for fault in work.outcome_faults(connection, name):
-        findings.add("outcome-recorded", [fault.detail], fault.about, is_order=fault.is_order)
+    for fault in work.outcome_faults(connection, name, horizons):
+        if fault.lacks:
+            findings.lacked("outcome-recorded")
+        else:
+            findings.add("outcome-recorded", [fault.detail], fault.about, is_order=fault.is_order)
     for key, event_type, difference in replay.replayed(connection, context):
         findings.looked("decision-replays")
         is_order = messages.is_about_order(event_type)

@@ -1,6 +1,7 @@
 """Checks of the tasks: calls that were made have their outcome in the outbox, and nothing is left lying."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from orderflow.contracts.envelope import Message
 from orderflow.runtime.schema import outbox, tasks
 from orderflow.runtime.task_rows import DONE
 from orderflow.verification.case import Case
+from orderflow.verification.dropped import Horizons
 from orderflow.verification.messages import is_about_order
 from orderflow.verification.reading import Walk
 
@@ -29,10 +31,11 @@ class _Timer(msgspec.Struct):
 
 _COUNT = select(func.count()).where(tasks.c.status == DONE)
 _DONE = Walk(
-    select(tasks.c.task_id, tasks.c.kind, tasks.c.key, tasks.c.body).where(tasks.c.status == DONE), tasks.c.task_id
+    select(tasks.c.task_id, tasks.c.kind, tasks.c.key, tasks.c.body, tasks.c.ended_at).where(tasks.c.status == DONE),
+    tasks.c.task_id,
 )
 _TOLD = Walk(
-    select(outbox.c.event_id, outbox.c.event_type, outbox.c.key, outbox.c.payload).where(
+    select(outbox.c.event_id, outbox.c.event_type, outbox.c.key, outbox.c.payload, outbox.c.created_at).where(
         outbox.c.event_type.in_(OUTCOMES)
     ),
     outbox.c.event_id,
@@ -59,42 +62,56 @@ def tasks_done(connection: Connection) -> int:
 
 
 class Fault(NamedTuple):
-    """What is wrong, and with what: an order, or else what the outcome is keyed by."""
+    """What is wrong, and with what: an order, or else what the outcome is keyed by. ``lacks``: it may be dropped."""
 
     about: str
     is_order: bool
     detail: str
+    lacks: bool = False
 
 
-def outcome_faults(connection: Connection, context: str) -> Iterator[Fault]:
+class _Told(NamedTuple):
+    about: str
+    is_order: bool
+    at: datetime
+
+
+def outcome_faults(connection: Connection, context: str, horizons: Horizons) -> Iterator[Fault]:
     """Yield each task that was done and has no outcome, and each outcome whose task was not done.
 
-    Both are written in one transaction, so this holds at every moment.
+    Both are written in one transaction, so this holds at every moment; each may have been dropped before the other.
     """
     done = dict(_done(connection))
-    told: dict[str, tuple[str, bool]] = {}
+    told: dict[str, _Told] = {}
     for token, about in _told(connection):
         if token in told:
-            yield Fault(*about, f"task {token} of {context} has more than one outcome in the outbox")
+            yield Fault(
+                about.about, about.is_order, f"task {token} of {context} has more than one outcome in the outbox"
+            )
         told[token] = about
     for token in sorted(done.keys() - told.keys()):
-        yield Fault(done[token], True, f"task {token} of {context} was done, and its outcome is not in the outbox")
+        key, at = done[token]
+        detail = f"task {token} of {context} was done, and its outcome is not in the outbox"
+        yield Fault(key, True, detail, lacks=horizons.may_lack(context, "outbox", at))
     for token in sorted(told.keys() - done.keys()):
-        yield Fault(*told[token], f"an outcome of {token} is in the outbox of {context}, and no such task was done")
+        found = told[token]
+        detail = f"an outcome of {token} is in the outbox of {context}, and no such task was done"
+        lacks = horizons.may_lack(context, "tasks", found.at)
+        yield Fault(found.about, found.is_order, detail, lacks=lacks)
 
 
-def _done(connection: Connection) -> Iterator[tuple[str, str]]:
+def _done(connection: Connection) -> Iterator[tuple[str, tuple[str, datetime]]]:
     """Yield the tasks that were done: a call by its own id, a timer by that of the message it delivers.
 
     A task's key is that of the message that asked for it, which is about an order.
     """
-    for task_id, kind, key, body in _DONE.rows(connection):
-        yield (task_id if kind == "call" else _delivers(body) or task_id), key
+    for task_id, kind, key, body, ended_at in _DONE.rows(connection):
+        yield (task_id if kind == "call" else _delivers(body) or task_id), (key, ended_at)
 
 
-def _told(connection: Connection) -> Iterator[tuple[str, tuple[str, bool]]]:
-    for event_id, event_type, key, payload in _TOLD.rows(connection):
-        yield _ends(payload) or event_id, (key, is_about_order(event_type))
+def _told(connection: Connection) -> Iterator[tuple[str, _Told]]:
+    for event_id, event_type, key, payload, created_at in _TOLD.rows(connection):
+        yield _ends(payload) or event_id, _Told(key, is_about_order(event_type), created_at)
 
 
 def _delivers(body: bytes) -> str:

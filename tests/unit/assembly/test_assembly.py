@@ -1,8 +1,10 @@
 """What is wired from a resource."""
 
+from datetime import timedelta
+
 import pytest
 
-from orderflow.assembly import CALLS, all_contexts, providers_of
+from orderflow.assembly import CALLS, all_contexts, providers_of, worker_settings
 from orderflow.spec.deployment import Deployment, process_names, resolve
 from orderflow.spec.errors import SpecError
 from orderflow.spec.reading import parse_resource
@@ -42,3 +44,12 @@ def test_faults_asked_for_by_the_environment_are_refused_in_production(
     assert providers_of(deployed(tmp_path_factory, production=False), "payment")
     with pytest.raises(SpecError, match="CHAOS_FAILURE_RATE"):
         providers_of(deployed(tmp_path_factory, production=True), "payment")
+
+
+def test_a_worker_keeps_what_was_recorded_for_as_long_as_the_resource_says(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    keeping = worker_settings(deployed(tmp_path_factory, production=False), "payment", "payment-0").keeping
+    assert keeping is not None
+    days = [keeping.inbox, keeping.outbox, keeping.tasks, keeping.decisions, keeping.audit_trail]
+    assert days == [timedelta(days=number) for number in (30, 30, 30, 30, 365)]

@@ -65,6 +65,18 @@ def sentence(body: str) -> str:
             id="attempts beyond the quarantine",
         ),
         pytest.param(
+            "  retention:\n    inboxDays: 14\n",
+            "x.yaml:6: spec.retention.inboxDays: expected more than spec.retention.topicsDays (14), got 14: "
+            "what lies on a topic may come again",
+            id="an inbox that forgets what may come again",
+        ),
+        pytest.param(
+            "  retention: {topicsDays: 40, inboxDays: 50}\n",
+            "x.yaml:5: spec.retention.outboxDays: expected more than spec.retention.topicsDays (40), got 30: "
+            "what lies on a topic may come again",
+            id="an outbox that forgets what may come again",
+        ),
+        pytest.param(
             "  tenants:\n    - {name: a, flow: ship-only}\n    - {name: a, flow: ship-only}\n",
             "x.yaml:7: spec.tenants[1].name: 'a' stands in tenants[0] already",
             id="a tenant twice",

@@ -6,7 +6,7 @@ from alembic import op
 from orderflow.runtime.columns import Moment
 
 revision = "runtime_0003_acts"
-down_revision = "runtime_0001"
+down_revision = "runtime_0002_replays"
 branch_labels = None
 depends_on = None
 
