@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orderflow.runtime.database import LOOK_AGAIN, is_infrastructure_failure, is_locked, without_waiting
 from orderflow.runtime.precedence import Precedence
+from orderflow.runtime.statements import run_text
 
 T = TypeVar("T")
 
@@ -113,16 +114,16 @@ def _outcome(connection: Connection, work: Callable[[Connection], Any], *, alone
     """Return what ``work`` returns, or what it raises and has undone."""
     if alone:
         return work(connection), None
-    savepoint = connection.begin_nested()
+    run_text(connection, "SAVEPOINT one")
     try:
-        result = work(connection)
+        result, failure = work(connection), None
     except Exception as error:
         if isinstance(error, SQLAlchemyError) and is_infrastructure_failure(error):
             raise
-        savepoint.rollback()
-        return None, error
-    savepoint.commit()
-    return result, None
+        run_text(connection, "ROLLBACK TO SAVEPOINT one")
+        result, failure = None, error
+    run_text(connection, "RELEASE SAVEPOINT one")
+    return result, failure
 
 
 def _fail(asked: list[_Asked], error: Exception) -> None:

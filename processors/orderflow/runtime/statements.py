@@ -127,6 +127,12 @@ def _padded(values: list[Any]) -> list[Any]:
     return values + [values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 
+def run_text(connection: Connection, text: str) -> None:
+    """Run a statement that has neither parameters nor results."""
+    with _Cursor(connection, text) as cursor:
+        cursor.execute(text)
+
+
 class _Cursor:
     """The driver's cursor, whose errors leave as SQLAlchemy's; one that means a lost connection empties the pool."""
 

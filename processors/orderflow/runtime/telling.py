@@ -9,7 +9,7 @@ from orderflow.contracts.headers import trace_id_of
 from orderflow.contracts.registry import TYPES
 from orderflow.runtime import inbox
 from orderflow.runtime.incoming import Incoming
-from orderflow.runtime.telemetry import Telemetry
+from orderflow.runtime.telemetry import EACH, Telemetry
 from orderflow.runtime.unit_of_work import Done
 
 log = structlog.get_logger(__name__)
@@ -21,22 +21,23 @@ def tell(telemetry: Telemetry, done: Done, *, size: int, seconds: float, now: da
     for incoming, outcome in done.outcomes:
         if outcome == inbox.DEAD:
             telemetry.dead.labels(_kind(incoming), incoming.cause or "undecidable").inc()
-        if outcome not in {"passed-by", "duplicate"}:
-            _log(incoming, outcome)
+    decided = [_line(*one) for one in done.outcomes if one[1] not in {"passed-by", "duplicate"}]
+    if decided:
+        log.info("decided", **{EACH: decided})
     for ended in done.ended:
         telemetry.aggregate_ended(ended, (now - ended.started_at).total_seconds())
 
 
-def _log(incoming: Incoming, outcome: str) -> None:
+def _line(incoming: Incoming, outcome: str) -> dict[str, str | None]:
     message = incoming.message
-    log.info(
-        outcome,
-        message=incoming.event_type,
-        orderId=message.order_id if message else incoming.key,
-        correlationId=message.metadata.correlation_id if message else "",
-        traceId=trace_id_of(incoming.traceparent) if incoming.traceparent else None,
-        eventId=incoming.event_id,
-    )
+    return {
+        "event": outcome,
+        "message": incoming.event_type,
+        "orderId": message.order_id if message else incoming.key,
+        "correlationId": message.metadata.correlation_id if message else "",
+        "traceId": trace_id_of(incoming.traceparent) if incoming.traceparent else None,
+        "eventId": incoming.event_id,
+    }
 
 
 def _kind(incoming: Incoming) -> str:
