@@ -41,8 +41,7 @@ class LateBroker:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._connected:
-            await self._broker.stop()
+        await self._broker.stop()
 
     async def publish(self, rows: Sequence[OutboxRow]) -> None:
         """See :class:`~orderflow.runtime.broker.Broker`."""

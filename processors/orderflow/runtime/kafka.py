@@ -92,6 +92,8 @@ class KafkaBroker:
                 "socket.nagle.disable": True,
                 "message.timeout.ms": int(ACKNOWLEDGED_WITHIN * 1000),
                 "reconnect.backoff.max.ms": 1000,
+                # Critical ones alone: of a broker that is away we say ourselves what it means.
+                "log_level": 2,
             },
             logger=logging.getLogger("librdkafka"),
         )
