@@ -10,11 +10,15 @@ INSTALLED := .venv/installed
 # The fast tests come first: a mistake shows in seconds. They run in two processes at once, and neither imports, rewrites
 # and collects the other's half, as every worker of a single pytest would.
 FAST_TESTS := tests/unit tests/contracts
+# How many seeds `make simulate` plays, beginning where those of the tests end.
+RUNS := 10000
+FIRST := 2300
+
 ONE_HALF := $(addprefix tests/unit/, assembly gateway local providers runtime)
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench histories lock clean
+.PHONY: help up test check unit unit-half unit-other-half bench histories simulate lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +54,9 @@ bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record t
 
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
+
+simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
+	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json
 
 lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock (newest versions: make lock ARGS=--upgrade)
 	$(UV) pip compile pyproject.toml --output-file requirements.lock --all-extras --universal --python-version 3.11 \

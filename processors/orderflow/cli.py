@@ -3,9 +3,12 @@
 Each command imports what it needs when it runs: ``orderflow status`` has no business loading a stream processor.
 """
 
+import importlib
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,7 +18,15 @@ from orderflow.options import as_json, data_dir, deployment, deployment_of, one_
 class LazyGroup(click.Group):
     """A group of which some commands are loaded when they are used."""
 
-    lazy = ("orders", "load", "dlq", "outbox", "tasks")
+    lazy: Final[Mapping[str, str]] = {
+        "orders": "orderflow.client.orders",
+        "load": "orderflow.client.load",
+        "dlq": "orderflow.oncall.dlq",
+        "outbox": "orderflow.oncall.outbox",
+        "tasks": "orderflow.oncall.tasks",
+        "simulate": "orderflow.simulation.command",
+    }
+    """By name, the module that has the command under that name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all commands' names."""
@@ -23,29 +34,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, loading it if need be."""
-        match cmd_name:
-            case "orders":
-                from orderflow.client.orders import orders  # noqa: PLC0415
-
-                return orders
-            case "load":
-                from orderflow.client.load import load  # noqa: PLC0415
-
-                return load
-            case "dlq":
-                from orderflow.oncall.dlq import dlq  # noqa: PLC0415
-
-                return dlq
-            case "outbox":
-                from orderflow.oncall.outbox import outbox  # noqa: PLC0415
-
-                return outbox
-            case "tasks":
-                from orderflow.oncall.tasks import tasks  # noqa: PLC0415
-
-                return tasks
-            case _:
-                return super().get_command(ctx, cmd_name)
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(self.lazy[cmd_name]), cmd_name)
+        return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

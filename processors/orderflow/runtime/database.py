@@ -119,6 +119,14 @@ def open_database(url: str, durability: str = "normal") -> Engine:
             raise ValueError(f"a database is sqlite or postgresql, got {other!r}")
 
 
+def in_memory(url: URL) -> bool:
+    """Tell whether ``url`` names a database that lives in this process's memory: SQLite's memdb, for simulations.
+
+    Its connections share it, with the locks of a file, for as long as one of them is open.
+    """
+    return url.query.get("vfs") == "memdb"
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Give a connection that sees one snapshot, takes no write lock and refuses to write."""
@@ -190,7 +198,8 @@ def _is_drivers_failure(error: BaseException) -> bool:
 def _open_sqlite(url: URL, synchronous: str) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ValueError("a SQLite database needs a file: several processes share it")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if not in_memory(url):
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     # Transactions begin where the listener below says, not where Python's driver would guess.
     patience = float(str(url.query.get("timeout", LOCK_PATIENCE_MS / 1000)))
     url = url.difference_update_query(["timeout"])
@@ -199,7 +208,8 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, _record: object) -> None:
         cursor = connection.cursor()
-        _write_ahead(cursor)
+        if not in_memory(url):
+            _write_ahead(cursor)
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
         # Who writes the 2,000th page of the log carries them over: 8 MB, some ten milliseconds.

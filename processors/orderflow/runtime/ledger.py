@@ -27,8 +27,9 @@ _READ = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.las
     ledger.c.group == bindparam("at_group"),
     tuple_(ledger.c.topic, ledger.c.partition).in_(bindparam("partitions", expanding=True)),
 )
+_CLAIM = Statement(ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now")))
+_BEGIN = Statement(ledger.insert())
 _OWNER = select(ledger.c.owner).where(*_PARTITION).with_for_update()
-_CLAIM = ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now"))
 _RELEASE = ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None)
 _ADVANCE = Statement(
     ledger.update()
@@ -72,17 +73,14 @@ def claim(
     """
     wanted = sorted(set(partitions))
     before = read(connection, group, wanted)
-    for topic, number in wanted:
-        if (topic, number) in before:
-            connection.execute(_CLAIM, {**_at(group, (topic, number)), "to_owner": owner, "now": now})
-        else:
-            connection.execute(
-                ledger.insert().values(
-                    group=group, topic=topic, partition=number, offset=-1, last_event_id="", owner=owner, updated_at=now
-                )
-            )
-            before[topic, number] = Entry(-1, "", None)
-    return before
+    known = [{**_at(group, place), "to_owner": owner, "now": now} for place in wanted if place in before]
+    if known:
+        _CLAIM.run_each(connection, known)
+    begin = {"group": group, "offset": -1, "last_event_id": "", "owner": owner, "updated_at": now}
+    new = [{**begin, "topic": topic, "partition": number} for topic, number in wanted if (topic, number) not in before]
+    if new:
+        _BEGIN.run_each(connection, new)
+    return {place: before.get(place, Entry(-1, "", None)) for place in wanted}
 
 
 def assert_owner(connection: Connection, group: str, partition: Partition, owner: str) -> None:

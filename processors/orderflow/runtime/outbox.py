@@ -1,10 +1,10 @@
 """The outbox: messages recorded with the decision that sent them, until the broker has acknowledged them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, bindparam, exists, func, select
 
 from orderflow.contracts import codec
 from orderflow.contracts.envelope import Message
@@ -18,7 +18,36 @@ IN_ONE_QUERY = 500
 """Below SQLite's limit of bound parameters with room to spare."""
 
 
+AHEAD = timedelta(seconds=10)
+"""How far the clocks of two processes may differ without a message being published sooner than its writer expects."""
+
+
+def _young(row: FromClause) -> ColumnElement[bool]:
+    return row.c.created_at.between(bindparam("older_than"), bindparam("ahead"))
+
+
+_before = outbox.alias("before")
 # Built once: building a statement costs as much as running it.
+_UNPUBLISHED = (
+    select(
+        outbox.c.id,
+        outbox.c.event_id,
+        outbox.c.event_type,
+        outbox.c.topic,
+        outbox.c.key,
+        outbox.c.payload,
+        outbox.c.headers,
+    )
+    .where(
+        outbox.c.published_at.is_(None),
+        ~_young(outbox),
+        outbox.c.id > bindparam("after"),
+        ~exists().where(
+            _before.c.published_at.is_(None), _before.c.key == outbox.c.key, _before.c.id < outbox.c.id, _young(_before)
+        ),
+    )
+    .order_by(outbox.c.id)
+)
 _INSERT = Statement(outbox.insert())
 _BLOCKING = Statement(
     select(outbox.c.key, outbox.c.event_id).where(
@@ -90,21 +119,13 @@ def mark_published(connection: Connection, event_ids: Iterable[str], now: dateti
 
 
 def unpublished(connection: Connection, older_than: datetime, limit: int, after: int = 0) -> list[OutboxRow]:
-    """Return unpublished rows created before ``older_than``, in their order, from the one behind id ``after`` on."""
-    query = (
-        select(
-            outbox.c.id,
-            outbox.c.event_id,
-            outbox.c.event_type,
-            outbox.c.topic,
-            outbox.c.key,
-            outbox.c.payload,
-            outbox.c.headers,
-        )
-        .where(outbox.c.published_at.is_(None), outbox.c.created_at < older_than, outbox.c.id > after)
-        .order_by(outbox.c.id)
-        .limit(limit)
-    )
+    """Return unpublished rows created before ``older_than``, in their order, from the one behind id ``after`` on.
+
+    A row that is younger holds back what follows it under its key, however old that looks: each was written by its
+    own process's clock. One from further ahead than :data:`AHEAD` is not waited for: it is its clock that is wrong.
+    """
+    query = _UNPUBLISHED.limit(limit)
+    parameters = {"older_than": older_than, "ahead": older_than + AHEAD, "after": after}
     return [
         OutboxRow(
             id=row[0],
@@ -115,7 +136,7 @@ def unpublished(connection: Connection, older_than: datetime, limit: int, after:
             payload=row[5],
             headers=msgspec.json.decode(row[6], type=dict[str, str]),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query, parameters)
     ]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from orderflow.runtime import outbox
@@ -23,6 +23,7 @@ from orderflow.runtime.clock import Clock
 from orderflow.runtime.database import reading
 from orderflow.runtime.schema import outbox as table
 from orderflow.runtime.sql_thread import Sql
+from orderflow.runtime.statements import Statement
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,13 @@ LOOK_AGAIN = 0.02
 """Seconds between looks at whether somebody else's row has been marked: less than one hop of a saga."""
 PATIENCE = timedelta(seconds=1)
 """After that the relay takes over: it publishes what is older than this."""
+
+
+_UNMARKED = Statement(
+    select(table.c.event_id).where(
+        table.c.event_id.in_(bindparam("ids", expanding=True)), table.c.published_at.is_(None)
+    )
+)
 
 
 @dataclass(slots=True)
@@ -178,9 +186,8 @@ class Outgoing:
                 self._drop({key}, ())
 
     def _unmarked(self, event_ids: set[str]) -> set[str]:
-        query = select(table.c.event_id).where(table.c.event_id.in_(sorted(event_ids)), table.c.published_at.is_(None))
         with reading(self._engine) as connection:
-            return set(connection.scalars(query))
+            return {row[0] for row in _UNMARKED.rows(connection, {"ids": sorted(event_ids)})}
 
     async def _flush_marks(self) -> None:
         while True:

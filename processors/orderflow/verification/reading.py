@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, Result, Select, inspect
 
-from orderflow.runtime.database import reading
+from orderflow.runtime.database import in_memory, reading
 
 T = TypeVar("T")
 Query = Select[*tuple[Any, ...]]
@@ -112,7 +112,8 @@ def snapshot(stack: ExitStack, engine: Engine, tables: Iterable[str]) -> Connect
         sqlalchemy.exc.SQLAlchemyError: the database is away.
     """
     where = engine.url.render_as_string(hide_password=True)
-    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+    is_file = engine.dialect.name == "sqlite" and not in_memory(engine.url)
+    if is_file and not Path(engine.url.database or "").is_file():
         raise Unreachable(f"is not there: {where}")
     connection = stack.enter_context(reading(engine))
     if connection.dialect.name == "postgresql":

@@ -48,6 +48,27 @@ async def test_rows_go_out_in_their_order_with_all_they_were_recorded_with(site:
     assert published.headers["ce_id"] == published.event_id
 
 
+async def test_a_row_of_a_clock_that_is_ahead_is_not_overtaken_under_its_key(site: Site, relaying: Process) -> None:
+    """Schedule: a process whose clock is five seconds ahead dies before it publishes; another one writes the next."""
+    site.clock.advance(5)
+    await written(site, ("o1", 1))
+    site.clock.advance(-5)
+    await (await site.joined("inventory-0/b")).take(ask("o1", number=2), ask("o2", number=1))
+    site.clock.advance(2)
+    await relaying.relay.publish_once()
+    assert site.broker.ids() == answers("o2", 1)
+    site.clock.advance(5)
+    await relaying.relay.publish_once()
+    assert site.broker.ids() == answers("o2", 1) + answers("o1", 1, 2)
+
+
+async def test_a_row_from_the_far_future_is_not_waited_for(site: Site, relaying: Process) -> None:
+    site.clock.advance(3600)
+    await written(site, ("o1", 1))
+    site.clock.advance(-3600)
+    assert await relaying.relay.publish_once() == 1
+
+
 async def test_a_published_row_is_not_published_again(site: Site, relaying: Process) -> None:
     await written(site, ("o1", 1))
     site.clock.advance(2)
