@@ -10,6 +10,8 @@ INSTALLED := .venv/installed
 # The fast tests come first: a mistake shows in seconds. They run in two processes at once, and neither imports, rewrites
 # and collects the other's half, as every worker of a single pytest would.
 FAST_TESTS := tests/unit tests/contracts
+# What proves more than it pays to prove with every change.
+LONG_PROOFS := tests/simulation/test_many_runs.py tests/simulation/test_planted_bugs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
 RUNS := 10000
 FIRST := 2300
@@ -18,7 +20,7 @@ ONE_HALF := $(addprefix tests/unit/, assembly gateway local providers runtime)
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench histories simulate lock clean
+.PHONY: help up test check unit unit-half unit-other-half bench histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +32,7 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%)
+	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -54,6 +56,9 @@ bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record t
 
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
+
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, and every rule taken out of the code to see it missed (10 minutes)
+	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
 	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam
 
 from orderflow.contexts.fulfillment import replies as fulfillment_replies
 from orderflow.contexts.fulfillment.state import Shipment
@@ -25,7 +25,7 @@ from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.positions import Place, Position
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.rows import Rows, Versioned
-from orderflow.runtime.schema import consumed_offsets, processed_events, tasks
+from orderflow.runtime.schema import consumed_offsets, processed_events
 from orderflow.runtime.statements import Statement
 from orderflow.runtime.task_rows import Task
 from orderflow.runtime.tasks import TaskRunner
@@ -146,13 +146,6 @@ def an_unclear_answer_counts_as_none(patch: pytest.MonkeyPatch) -> None:
 @plant
 def a_tasks_end_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(task_rows, "finish", lambda *_: True)
-
-
-@plant
-def claims_are_not_respected(patch: pytest.MonkeyPatch) -> None:
-    due = (tasks.c.status == task_rows.OPEN, tasks.c.due_at <= bindparam("now"))
-    patch.setattr(task_rows, "_FREE", due)
-    patch.setattr(task_rows, "_ANY_DUE", Statement(select(tasks.c.task_id).where(*due).limit(1)))
 
 
 # Timers
