@@ -1,8 +1,8 @@
 """The unit of work: a batch of records becomes one transaction.
 
 In that transaction stand the ledger's new offsets, the inbox rows, the new states, the audit trail, the outgoing
-messages, the calls and timers, and the dead letters: all or nothing. It runs in the one thread that does the process's
-SQL and knows neither Faust nor a broker.
+messages, the calls and timers, and the dead letters: all or nothing. It runs where the process does its SQL
+(:mod:`.sql_thread`) and knows neither Faust nor a broker.
 
 What can go wrong, and whose fault it is:
 
