@@ -4,7 +4,7 @@ Each does what it is told, fails when it is told to, and remembers what was aske
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orderflow.contracts import codec
@@ -27,6 +27,15 @@ class StillClock:
 
     def advance(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
+
+
+class Watch:
+    """Stands for the ``time`` module where its monotonic clock is to go when it is told to."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class MemoryBroker:
@@ -163,22 +172,6 @@ class MemoryFetching:
 
     def resume(self, partitions: Collection[Partition]) -> None:
         self.paused.difference_update(partitions)
-
-
-class MemoryTable:
-    """As much of a Faust table as the cache uses."""
-
-    def __init__(self) -> None:
-        self.data: MutableMapping[str, bytes] = {}
-
-    def __getitem__(self, key: str) -> bytes:
-        return self.data[key]
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self.data[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.data[key]
 
 
 DONE = ProviderAnswer(status="done", reference="ref")

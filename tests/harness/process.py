@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, Table, event, select
 
 from harness.databases import spared
-from harness.fakes import MemoryBroker, MemoryFetching, MemoryTable, ScriptedProvider, StillClock
+from harness.fakes import MemoryBroker, MemoryFetching, ScriptedProvider, StillClock
 from harness.tally import NOON, TALLIES, TALLY, Tally
 from orderflow.contracts.envelope import Message
 from orderflow.runtime.context import Context
@@ -30,7 +30,7 @@ from orderflow.runtime.relay import Relay
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.schema import metadata as recorded
 from orderflow.runtime.sql_thread import SqlThread
-from orderflow.runtime.state_cache import StateCache
+from orderflow.runtime.state_cache import MemoryTable, StateCache
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork

@@ -43,6 +43,9 @@ T = TypeVar("T")
 
 CONTEXT = "order"
 ORDER_PATH = "/api/orders/{orderId}"
+MARK_AFTER = 0.03
+"""Seconds: the order's processor holds its next message until the ones before it are marked, and a hop of a saga takes
+so long."""
 
 _orders = msgspec.json.Decoder(OrderBody)
 _statuses = msgspec.json.Decoder(StatusBody)

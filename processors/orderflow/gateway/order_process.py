@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from orderflow.contexts.order import order_context
 from orderflow.contracts.topics import ORDER_EVENTS
-from orderflow.gateway.accept import OrderCommands, forget_expired_keys
+from orderflow.gateway.accept import MARK_AFTER, OrderCommands, forget_expired_keys
 from orderflow.gateway.cache import Cache, MemoryCache
 from orderflow.gateway.health import Check, database_checks
 from orderflow.gateway.invalidation import Invalidation
@@ -43,11 +43,6 @@ LOOK_AGAIN: Final = 1.0
 
 REMOVED: Final = 78
 """Exit status of a process whose revision has been removed (EX_CONFIG): starting it again does not help."""
-
-
-MARK_AFTER = 0.03
-"""Seconds: the order's processor holds its next message until the ones before it are marked, and a hop of a saga takes
-so long."""
 
 
 class OrderProcess:

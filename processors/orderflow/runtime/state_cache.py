@@ -22,6 +22,22 @@ class Table(Protocol):
     def __delitem__(self, key: str) -> None: ...
 
 
+class MemoryTable:
+    """A table without a changelog: where there is no Faust to have one."""
+
+    def __init__(self) -> None:
+        self.data: MutableMapping[str, bytes] = {}
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.data[key]
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.data[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.data[key]
+
+
 class StateCache:
     """Cache entries of aggregates, by key, with the partition that each came by."""
 

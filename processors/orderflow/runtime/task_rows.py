@@ -66,7 +66,7 @@ _COLUMNS = (
 
 
 _IS_OPEN = tasks.c.status == literal(OPEN, literal_execute=True)
-"""Written out, for SQLite uses a partial index only where it can read its condition in the statement."""
+"""Written out, for a plan that PostgreSQL keeps for any value cannot use the index of the open ones alone."""
 _INSERT = Statement(tasks.insert())
 _FREE = (
     _IS_OPEN,

@@ -13,7 +13,7 @@ from orderflow.contracts.commands import ChangeOrderStatus
 from orderflow.contracts.decision import Refused
 from orderflow.contracts.identity import derive
 from orderflow.contracts.items import RequestedItem
-from orderflow.gateway.accept import Claim, Taking
+from orderflow.gateway.accept import MARK_AFTER, Claim, Taking
 from orderflow.gateway.idempotency import Answer, Key
 from orderflow.gateway.order_requests import (
     CustomerBody,
@@ -68,7 +68,7 @@ class OrderApi:
         self.line = Line(topics, life, note)
         self._sql = InlineSql(life, lambda what, error: observe(life, what, error))
         self._direct = Direct(context, life.clock, revision)
-        self.outgoing = Outgoing(self.line, engine, self._sql, life.clock, mark_after=0.03)
+        self.outgoing = Outgoing(self.line, engine, self._sql, life.clock, mark_after=MARK_AFTER)
 
     def start(self) -> None:
         """Begin."""

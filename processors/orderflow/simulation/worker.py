@@ -6,7 +6,7 @@ and looking is not.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -24,7 +24,7 @@ from orderflow.runtime.outgoing import Outgoing
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
-from orderflow.runtime.state_cache import StateCache
+from orderflow.runtime.state_cache import MemoryTable, StateCache
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.runtime.unit_of_work import UnitOfWork
@@ -39,23 +39,8 @@ from orderflow.simulation.topics import Line, Topics
 from orderflow.simulation.virtual_time import WallClock
 
 GAP = 0.004
-"""Seconds between two fetches of a context that somebody waits for, as in the Faust application."""
-
-
-class MemoryTable:
-    """As much of a Faust table as the cache uses."""
-
-    def __init__(self) -> None:
-        self.data: MutableMapping[str, bytes] = {}
-
-    def __getitem__(self, key: str) -> bytes:
-        return self.data[key]
-
-    def __setitem__(self, key: str, value: bytes) -> None:
-        self.data[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.data[key]
+"""Seconds between two fetches of a context that somebody waits for: fewer than in the Faust application, for
+more batches in a run of a few orders."""
 
 
 class WatchedCache(StateCache):

@@ -6,31 +6,22 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
+from harness.fakes import Watch
 from orderflow.runtime import pacing
 from orderflow.runtime.pacing import pace
 
 GAP = 0.05
 
 
-class Still:
-    """A monotonic clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Still:
-    clock = Still()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    clock = Watch()
     monkeypatch.setattr(pacing, "time", clock)
     return clock
 
 
 @pytest.fixture
-def fetcher(monkeypatch: pytest.MonkeyPatch, clock: Still) -> Any:
+def fetcher(monkeypatch: pytest.MonkeyPatch, clock: Watch) -> Any:
     async def answered(_self: object, *_request: object) -> bool:
         return _request[0] == "something"
 
@@ -55,7 +46,7 @@ async def test_the_first_request_goes_at_once(fetcher: Any) -> None:
     assert requests(fetcher) == (["request"], 0.2)
 
 
-async def test_after_an_answer_with_messages_the_next_request_waits_for_the_gap(fetcher: Any, clock: Still) -> None:
+async def test_after_an_answer_with_messages_the_next_request_waits_for_the_gap(fetcher: Any, clock: Watch) -> None:
     await fetcher._proc_fetch_request("something")
     wanted, timeout = requests(fetcher)
     assert not wanted

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from harness.fakes import MemoryFetching, MemoryTable
+from harness.fakes import MemoryFetching
 from harness.process import PATIENCE, REVISION, Process, Site, column, remove_revision, until
 from harness.tally import TALLY, ask, call_of, decide, reserved
 from orderflow.contracts.decision import Decision
@@ -23,7 +23,7 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.runtime.schema import consumed_offsets, outbox, tasks
 from orderflow.runtime.sql_thread import SqlThread
-from orderflow.runtime.state_cache import StateCache
+from orderflow.runtime.state_cache import MemoryTable, StateCache
 from orderflow.runtime.worker import REMOVED, STUCK_AFTER, Settings, Worker
 
 COMMANDS = ("inventory-commands", 0)

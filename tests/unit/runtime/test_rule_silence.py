@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.fakes import Watch
 from orderflow.contexts.payment import PAYMENT
 from orderflow.runtime import worker as module
 from orderflow.runtime.ledger import Partition
@@ -26,13 +27,6 @@ class Fetches:
 
     def resume(self, partitions: Collection[Partition]) -> None:
         raise AssertionError("nothing was paused")
-
-
-class Watch:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
