@@ -178,7 +178,8 @@ class Outgoing:
             return
         now = asyncio.get_running_loop().time()
         for key, held in list(self._held.items()):
-            held.behind &= still
+            # Only what was asked about: more may have come to stand in front of it meanwhile.
+            held.behind -= wanted - still
             if not held.behind:
                 del self._held[key]
                 self._ready += held.rows

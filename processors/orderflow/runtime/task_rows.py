@@ -39,7 +39,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One task that this process has claimed."""
+    """One task that this process has claimed. When it was due tells the claim from every later one."""
 
     task_id: str
     key: str
@@ -186,18 +186,27 @@ def finish(connection: Connection, task_id: str, owner: str, now: datetime) -> b
 
 
 def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, error: str | None) -> bool:
-    """Give the task back until ``due_at``, with its attempts, doubts and horizon as they stand in ``task``."""
+    """Give the task back until ``due_at``, with its attempts, doubts and horizon as they stand in ``task``.
+
+    Nothing changes where it was given back before, even if ``owner`` has claimed it again since: a commit of which
+    nobody heard is repeated, and must not end the claim of the call that is under way by then. No doubt is ever taken
+    back either: who claims a task whose claim has run out knows of one that ``task`` may not know.
+    """
     values: Mapping[str, Any] = {
         "due_at": due_at,
         "attempts": task.attempts,
-        "unclear": task.unclear,
+        **({"unclear": True} if task.unclear else {}),
         "last_error": error,
         "horizon": msgspec.json.encode(task.horizon).decode() if task.horizon is not None else None,
         "claimed_by": None,
         "claimed_until": None,
     }
     changed = connection.execute(
-        tasks.update().where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner).values(**values)
+        tasks.update()
+        .where(
+            tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner, tasks.c.due_at == task.due_at
+        )
+        .values(**values)
     )
     return changed.rowcount == 1
 
