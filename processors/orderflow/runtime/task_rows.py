@@ -203,9 +203,7 @@ def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, e
     }
     changed = connection.execute(
         tasks.update()
-        .where(
-            tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner, tasks.c.due_at == task.due_at
-        )
+        .where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner, tasks.c.due_at == task.due_at)
         .values(**values)
     )
     return changed.rowcount == 1

@@ -437,7 +437,6 @@ class World:
         life = LIVING.get()
         if life is None or name == PROVIDERS:
             return ""
-        life.commits += 1
         fault = life.fault("commit")
         if fault:
             self.note(
