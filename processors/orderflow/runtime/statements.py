@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import ReturnsRows
 
 Convert = Callable[[Any], Any]
 Values = Mapping[str, Any]
@@ -39,7 +39,7 @@ class _Compiled:
         for name, members in self._lists.items():
             conversions.update(dict.fromkeys(members, conversions[name]))
         self._positions = expanded.positiontup
-        columns = statement.selected_columns if isinstance(statement, Select) else ()
+        columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
         self._results = [column.type.dialect_impl(dialect) for column in columns]
         self._dialect = dialect
         self._reads: list[Convert | None] | None = None
@@ -87,7 +87,7 @@ class Statement:
         self._compiled: dict[tuple[Any, ...], _Compiled] = {}
 
     def rows(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
+        """Run a query, or a statement that returns what it has touched, and return its rows."""
         values, compiled = self._prepare(connection, values)
         with _Cursor(connection, compiled.text) as cursor:
             cursor.execute(compiled.text, compiled.bind(values))
