@@ -66,8 +66,12 @@ class WatchedCache(StateCache):
 
 
 class WatchedOutgoing(Outgoing):
-    """A fast path of which is seen what it is handed, right after the commit."""
+    """A fast path of which is seen what it is handed, right after the commit.
 
+    It looks less often than the shipped one for what it waits for: a look costs more here than what it finds is worth.
+    """
+
+    look_again = 0.15
     seen: Callable[[OutboxRow], None]
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
