@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orderflow.runtime.schema import allowed_revisions
-from orderflow.runtime.statements import Statement
+from orderflow.runtime.statements import Statement, run_text
 
 LOCK_PATIENCE_MS = 5_000
 """How long a statement waits for a lock, on both databases: a batch's transaction takes milliseconds."""
@@ -223,9 +223,9 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
             options = connection.get_execution_options()
             if options.get("orderflow_reading"):
                 connection.info["reading"] = True
-                connection.exec_driver_sql("PRAGMA query_only = ON")
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
-                connection.exec_driver_sql("BEGIN DEFERRED")
+                run_text(connection, "PRAGMA query_only = ON")
+                run_text(connection, f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
+                run_text(connection, "BEGIN DEFERRED")
             else:
                 _begin_writing(connection, options.get("orderflow_lock_patience", patience))
         except BaseException:

@@ -20,8 +20,6 @@ PARKED = "parked"
 DEAD = "dead"
 SUPERSEDED = "superseded"
 DISCARDED = "discarded"
-LAST_ATTEMPT = 2
-"""A message that took its process down this often is not tried a third time."""
 
 
 _KNOWN = Statement(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy import Connection, bindparam, select
 
 from orderflow.runtime.schema import consumed_offsets as ledger
 from orderflow.runtime.statements import Statement
@@ -23,14 +23,17 @@ _PARTITION = (
     ledger.c.partition == bindparam("at_partition"),
 )
 # Built once: building a statement costs as much as running it.
-_READ = select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.last_event_id, ledger.c.owner).where(
-    ledger.c.group == bindparam("at_group"),
-    tuple_(ledger.c.topic, ledger.c.partition).in_(bindparam("partitions", expanding=True)),
+_READ = Statement(
+    select(ledger.c.topic, ledger.c.partition, ledger.c.offset, ledger.c.last_event_id, ledger.c.owner).where(
+        ledger.c.group == bindparam("at_group"),
+        ledger.c.topic.in_(bindparam("topics", expanding=True)),
+        ledger.c.partition.in_(bindparam("numbers", expanding=True)),
+    )
 )
 _CLAIM = Statement(ledger.update().where(*_PARTITION).values(owner=bindparam("to_owner"), updated_at=bindparam("now")))
 _BEGIN = Statement(ledger.insert())
 _OWNER = select(ledger.c.owner).where(*_PARTITION).with_for_update()
-_RELEASE = ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None)
+_RELEASE = Statement(ledger.update().where(*_PARTITION, ledger.c.owner == bindparam("at_owner")).values(owner=None))
 _ADVANCE = Statement(
     ledger.update()
     .where(*_PARTITION, ledger.c.offset == bindparam("at_offset"), ledger.c.owner == bindparam("at_owner"))
@@ -57,11 +60,12 @@ class Entry:
 
 def read(connection: Connection, group: str, partitions: Iterable[Partition]) -> dict[Partition, Entry]:
     """Return the rows that are there."""
-    wanted = sorted(set(partitions))
+    wanted = set(partitions)
     if not wanted:
         return {}
-    rows = connection.execute(_READ, {"at_group": group, "partitions": wanted})
-    return {(row[0], row[1]): Entry(row[2], row[3], row[4]) for row in rows}
+    topics, numbers = ({place[part] for place in wanted} for part in (0, 1))
+    rows = _READ.rows(connection, {"at_group": group, "topics": sorted(topics), "numbers": sorted(numbers)})
+    return {(row[0], row[1]): Entry(row[2], row[3], row[4]) for row in rows if (row[0], row[1]) in wanted}
 
 
 def claim(
@@ -99,8 +103,9 @@ def _at(group: str, partition: Partition) -> dict[str, str | int]:
 
 def release(connection: Connection, group: str, partitions: Iterable[Partition], owner: str) -> None:
     """Say that ``owner`` has stopped work on ``partitions`` cleanly."""
-    for partition in sorted(set(partitions)):
-        connection.execute(_RELEASE, {**_at(group, partition), "at_owner": owner})
+    mine = sorted(set(partitions))
+    if mine:
+        _RELEASE.run_each(connection, [{**_at(group, partition), "at_owner": owner} for partition in mine])
 
 
 def advance(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Integer, bindparam, exists, func, select
 
 from orderflow.contracts import codec
 from orderflow.contracts.envelope import Message
@@ -28,7 +28,7 @@ def _young(row: FromClause) -> ColumnElement[bool]:
 
 _before = outbox.alias("before")
 # Built once: building a statement costs as much as running it.
-_UNPUBLISHED = (
+_UNPUBLISHED = Statement(
     select(
         outbox.c.id,
         outbox.c.event_id,
@@ -47,12 +47,16 @@ _UNPUBLISHED = (
         ),
     )
     .order_by(outbox.c.id)
+    .limit(bindparam("most", type_=Integer))
 )
 _INSERT = Statement(outbox.insert())
 _BLOCKING = Statement(
     select(outbox.c.key, outbox.c.event_id).where(
         outbox.c.published_at.is_(None), outbox.c.key.in_(bindparam("keys", expanding=True))
     )
+)
+_IS_UNPUBLISHED = Statement(
+    select(outbox.c.id).where(outbox.c.event_id == bindparam("at_event_id"), outbox.c.published_at.is_(None))
 )
 _MARK = Statement(
     outbox.update()
@@ -124,8 +128,7 @@ def unpublished(connection: Connection, older_than: datetime, limit: int, after:
     A row that is younger holds back what follows it under its key, however old that looks: each was written by its
     own process's clock. One from further ahead than :data:`AHEAD` is not waited for: it is its clock that is wrong.
     """
-    query = _UNPUBLISHED.limit(limit)
-    parameters = {"older_than": older_than, "ahead": older_than + AHEAD, "after": after}
+    parameters = {"older_than": older_than, "ahead": older_than + AHEAD, "after": after, "most": limit}
     return [
         OutboxRow(
             id=row[0],
@@ -136,7 +139,7 @@ def unpublished(connection: Connection, older_than: datetime, limit: int, after:
             payload=row[5],
             headers=msgspec.json.decode(row[6], type=dict[str, str]),
         )
-        for row in connection.execute(query, parameters)
+        for row in _UNPUBLISHED.rows(connection, parameters)
     ]
 
 
@@ -155,5 +158,4 @@ def holds(connection: Connection, event_id: str) -> bool:
 
 def is_unpublished(connection: Connection, event_id: str) -> bool:
     """Tell whether the message is here and the broker has not acknowledged it yet."""
-    query = select(outbox.c.id).where(outbox.c.event_id == event_id, outbox.c.published_at.is_(None))
-    return connection.execute(query).first() is not None
+    return bool(_IS_UNPUBLISHED.rows(connection, {"at_event_id": event_id}))

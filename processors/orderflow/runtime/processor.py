@@ -11,16 +11,16 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from orderflow.runtime import ledger
+from orderflow.runtime.attempts import attempted
 from orderflow.runtime.broker import Fetching, Offsets, PublishFailed
 from orderflow.runtime.database import RevisionRemoved, is_infrastructure_failure, reading
-from orderflow.runtime.inbox import LAST_ATTEMPT
 from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.ledger import Fenced, Partition
 from orderflow.runtime.outgoing import Outgoing
@@ -289,7 +289,7 @@ class Processor:
 
     async def _record(self, chunk: list[Incoming]) -> None:
         if chunk[0].record.offset <= self.positions[_origin(chunk[0])].careful_until:
-            chunk = [await self._attempt(chunk[0])]
+            chunk = [await attempted(chunk[0], self.positions[_origin(chunk[0])], self._unit, self._sql)]
         started = time.perf_counter()
         steps = self._steps(chunk)
         keys = {incoming.key for incoming in chunk}
@@ -307,19 +307,6 @@ class Processor:
         self.progress = time.monotonic()
         self.do(done)
         tell(self._telemetry, done, size=len(chunk), seconds=time.perf_counter() - started, now=self._unit.clock.now())
-
-    async def _attempt(self, incoming: Incoming) -> Incoming:
-        """Record that a message is begun; one that took its process down too often comes back as undecidable."""
-        position = self.positions[_origin(incoming)]
-        if position.begun == incoming.record.offset:
-            # This process began it and is still there: it was the infrastructure that failed.
-            return incoming
-        before = await self._sql.run(self._unit.begin_attempt, incoming)
-        if before < LAST_ATTEMPT:
-            position.begun = incoming.record.offset
-            return incoming
-        reason = f"its process ended {before} times while it was being decided"
-        return replace(incoming, message=None, cause="kills-the-process", reason=reason, order_id=incoming.key)
 
     def _steps(self, chunk: Sequence[Incoming]) -> Steps:
         steps: dict[Partition, tuple[int, int, str]] = {}

@@ -20,7 +20,6 @@ from orderflow.runtime import dead_letters, inbox, ledger, letters
 from orderflow.runtime.acts import Behalf, note
 from orderflow.runtime.database import assert_allowed, reading
 from orderflow.runtime.dead_letters import OPEN, Verdict
-from orderflow.runtime.inbox import LAST_ATTEMPT
 from orderflow.runtime.incoming import Incoming, read
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import AUTOMATIC
@@ -29,6 +28,9 @@ from orderflow.runtime.unit_of_work import NEVER_PARKED, Done, Run, UnitOfWork
 
 AT_ONCE: Final = 50
 """Requests looked for at once; each is a transaction of its own."""
+
+LAST_ATTEMPT: Final = 2
+"""A letter whose replay ended its process this often is not replayed a third time: it stays, and can be asked for."""
 
 NOBODY: Final = Behalf(AUTOMATIC, "it was left behind")
 """On whose behalf a message is replayed that waits behind nothing."""

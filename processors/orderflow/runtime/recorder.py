@@ -5,7 +5,7 @@ ask for is collected and written at the end, in the same order of tables and key
 never wait for each other in a circle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -111,15 +111,24 @@ class Recorder:
             Refused: the message asks for what cannot be.
             Exception: whatever a faulty ``decide`` raises; nothing of this message has been collected then.
         """
-        context = self._context
         assert incoming.message is not None
-        message = context.prepare(self._connection, incoming.message) if context.prepare else incoming.message
-        key = context.key_of(message)
-        before = self._state(key)
-        visible = self._visible(before, message)
-        decision = context.decide(before, visible, message)
+        message, key, before, visible = self._at_hand(incoming.message)
+        decision = self._context.decide(before, visible, message)
         self._collect(incoming, message, key, before, visible, decision)
         return decision
+
+    def rehearsal(self, message: Message) -> Callable[[], object]:
+        """Return what decides one message and encodes the decision, for nobody and without the database."""
+        completed, _, before, visible = self._at_hand(message)
+        return lambda: encode_decision(self._context.decide(before, visible, completed))
+
+    def _at_hand(self, message: Message) -> tuple[Message, str | None, Any, dict[str, Any]]:
+        """Return a message as it is decided, its key, and the states that it is decided on."""
+        context = self._context
+        completed = context.prepare(self._connection, message) if context.prepare else message
+        key = context.key_of(completed)
+        before = self._state(key)
+        return completed, key, before, self._visible(before, completed)
 
     def _state(self, key: str | None) -> Any:
         if key is None:

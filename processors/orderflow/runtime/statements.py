@@ -6,7 +6,7 @@ in which transaction, nor what a failure looks like: the driver's error arrives 
 have been.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Dialect
@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import ReturnsRows
 
 Convert = Callable[[Any], Any]
 Values = Mapping[str, Any]
@@ -32,14 +32,14 @@ class _Compiled:
         assert isinstance(compiled, SQLCompiler)
         expanded = compiled.construct_expanded_state(dict(example))
         self.text = expanded.statement
-        self._lists = expanded.parameter_expansion
+        self._lists = {name: members for name, members in expanded.parameter_expansion.items() if name in example}
         given = set(example).union(*self._lists.values())
         self._constants = {name: value for name, value in expanded.parameters.items() if name not in given}
         conversions = {name: _conversion(bind, dialect) for name, bind in compiled.binds.items()}
-        for name, members in self._lists.items():
+        for name, members in expanded.parameter_expansion.items():
             conversions.update(dict.fromkeys(members, conversions[name]))
         self._positions = expanded.positiontup
-        columns = statement.selected_columns if isinstance(statement, Select) else ()
+        columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
         self._results = [column.type.dialect_impl(dialect) for column in columns]
         self._dialect = dialect
         self._reads: list[Convert | None] | None = None
@@ -87,11 +87,19 @@ class Statement:
         self._compiled: dict[tuple[Any, ...], _Compiled] = {}
 
     def rows(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
+        """Run a query, or a statement that returns what it has touched, and return its rows."""
         values, compiled = self._prepare(connection, values)
         with _Cursor(connection, compiled.text) as cursor:
             cursor.execute(compiled.text, compiled.bind(values))
             return compiled.read(cursor.fetchall(), cursor.description)
+
+    def parts(self, connection: Connection, values: Values, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and yield its rows, up to ``size`` in memory at a time where the driver fetches them so."""
+        values, compiled = self._prepare(connection, values)
+        with _Cursor(connection, compiled.text) as cursor:
+            cursor.execute(compiled.text, compiled.bind(values))
+            while rows := cursor.fetchmany(size):
+                yield compiled.read(rows, cursor.description)
 
     def run(self, connection: Connection, values: Values) -> int:
         """Run a statement and return how many rows it has touched."""

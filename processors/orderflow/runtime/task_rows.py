@@ -4,12 +4,12 @@ Every change of a task is a compare-and-set on its being open and claimed by the
 is recorded once, whoever else believes to be at work on it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, literal, or_, select
+from sqlalchemy import Boolean, Connection, Integer, bindparam, literal, or_, select
 
 from orderflow.contracts.decision import Call, Timer
 from orderflow.contracts.envelope import Message, Metadata
@@ -39,7 +39,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One task that this process has claimed."""
+    """One task that this process has claimed. When it was due tells the claim from every later one."""
 
     task_id: str
     key: str
@@ -74,6 +74,24 @@ _FREE = (
     or_(tasks.c.claimed_by.is_(None), tasks.c.claimed_until < bindparam("now")),
 )
 _ANY_DUE = Statement(select(tasks.c.task_id).where(*_FREE).limit(1))
+_DUE = Statement(
+    select(tasks.c.task_id)
+    .where(*_FREE)
+    .order_by(tasks.c.due_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = Statement(
+    tasks.update()
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), _IS_OPEN)
+    # A claim that was not given back may have been at work when its process died: ask before calling again.
+    .values(
+        claimed_by=bindparam("to_owner"),
+        claimed_until=bindparam("until"),
+        unclear=or_(tasks.c.unclear, tasks.c.claimed_by.is_not(None)),
+    )
+    .returning(*_COLUMNS)
+)
 _END = Statement(
     tasks.update()
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), _IS_OPEN)
@@ -87,6 +105,34 @@ _FINISH = Statement(
         tasks.c.claimed_by == bindparam("at_owner"),
     )
     .values(status=DONE, ended_at=bindparam("now"), claimed_by=None)
+)
+_POSTPONE = Statement(
+    tasks.update()
+    .where(
+        tasks.c.task_id == bindparam("at_task_id"),
+        _IS_OPEN,
+        tasks.c.claimed_by == bindparam("at_owner"),
+        tasks.c.due_at == bindparam("was_due_at"),
+    )
+    .values(
+        due_at=bindparam("to_due_at"),
+        attempts=bindparam("to_attempts"),
+        unclear=or_(tasks.c.unclear, bindparam("is_unclear", type_=Boolean)),
+        last_error=bindparam("error"),
+        horizon=bindparam("to_horizon"),
+        claimed_by=None,
+        claimed_until=None,
+    )
+)
+_EXTEND = Statement(
+    tasks.update()
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)), _IS_OPEN, tasks.c.claimed_by == bindparam("at_owner"))
+    .values(claimed_until=bindparam("until"))
+)
+_FREE_LIVES = Statement(
+    tasks.update()
+    .where(_IS_OPEN, tasks.c.claimed_by.like(bindparam("lives"), escape="\\"))
+    .values(claimed_by=None, claimed_until=None, unclear=True)
 )
 
 
@@ -151,19 +197,10 @@ def anything_due(connection: Connection, now: datetime) -> bool:
 
 def claim(connection: Connection, owner: str, lease: timedelta, limit: int, now: datetime) -> list[Task]:
     """Claim open tasks that are due and free, the longest due first."""
-    due = select(tasks.c.task_id).where(*_FREE).order_by(tasks.c.due_at).limit(limit).with_for_update(skip_locked=True)
-    found = connection.scalars(due, {"now": now}).all()
+    found = [row[0] for row in _DUE.rows(connection, {"now": now, "most": limit})]
     if not found:
         return []
-    rows = connection.execute(
-        tasks.update()
-        .where(tasks.c.task_id.in_(found), _IS_OPEN)
-        # A claim that was not given back may have been at work when its process died: ask before calling again.
-        .values(
-            claimed_by=owner, claimed_until=now + lease, unclear=or_(tasks.c.unclear, tasks.c.claimed_by.is_not(None))
-        )
-        .returning(*_COLUMNS)
-    )
+    rows = _CLAIM.rows(connection, {"ids": found, "to_owner": owner, "until": now + lease})
     return sorted((_task(row) for row in rows), key=lambda task: task.due_at)
 
 
@@ -186,30 +223,29 @@ def finish(connection: Connection, task_id: str, owner: str, now: datetime) -> b
 
 
 def postpone(connection: Connection, task: Task, owner: str, due_at: datetime, error: str | None) -> bool:
-    """Give the task back until ``due_at``, with its attempts, doubts and horizon as they stand in ``task``."""
-    values: Mapping[str, Any] = {
-        "due_at": due_at,
-        "attempts": task.attempts,
-        "unclear": task.unclear,
-        "last_error": error,
-        "horizon": msgspec.json.encode(task.horizon).decode() if task.horizon is not None else None,
-        "claimed_by": None,
-        "claimed_until": None,
+    """Give the task back until ``due_at``, with its attempts, doubts and horizon as they stand in ``task``.
+
+    Nothing changes where it was given back before, even if ``owner`` has claimed it again since: a commit of which
+    nobody heard is repeated, and must not end the claim of the call that is under way by then. No doubt is ever taken
+    back either: who claims a task whose claim has run out knows of one that ``task`` may not know.
+    """
+    values = {
+        "at_task_id": task.task_id,
+        "at_owner": owner,
+        "was_due_at": task.due_at,
+        "to_due_at": due_at,
+        "to_attempts": task.attempts,
+        "is_unclear": task.unclear,
+        "error": error,
+        "to_horizon": msgspec.json.encode(task.horizon).decode() if task.horizon is not None else None,
     }
-    changed = connection.execute(
-        tasks.update().where(tasks.c.task_id == task.task_id, _IS_OPEN, tasks.c.claimed_by == owner).values(**values)
-    )
-    return changed.rowcount == 1
+    return _POSTPONE.run(connection, values) == 1
 
 
 def extend(connection: Connection, task_ids: Sequence[str], owner: str, until: datetime) -> None:
     """Keep the claim on tasks that take longer than the lease."""
     if task_ids:
-        connection.execute(
-            tasks.update()
-            .where(tasks.c.task_id.in_(task_ids), _IS_OPEN, tasks.c.claimed_by == owner)
-            .values(claimed_until=until)
-        )
+        _EXTEND.run(connection, {"ids": sorted(task_ids), "at_owner": owner, "until": until})
 
 
 def forget_horizons(connection: Connection) -> None:
@@ -220,8 +256,6 @@ def forget_horizons(connection: Connection) -> None:
 def free(connection: Connection, owner: str) -> None:
     """Give back every claim of ``owner`` and of its earlier lives (``instance/nonce``): what they did is unclear."""
     instance = owner.partition("/")[0]
-    connection.execute(
-        tasks.update()
-        .where(_IS_OPEN, tasks.c.claimed_by.startswith(f"{instance}/", autoescape=True))
-        .values(claimed_by=None, claimed_until=None, unclear=True)
-    )
+    for wild in "\\%_":
+        instance = instance.replace(wild, f"\\{wild}")
+    _FREE_LIVES.run(connection, {"lives": f"{instance}/%"})

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from orderflow.contracts import outcomes
 from orderflow.contracts.decision import Refused
 from orderflow.contracts.envelope import Message
-from orderflow.runtime import dead_letters, inbox, ledger, outbox, task_rows
+from orderflow.runtime import dead_letters, inbox, ledger, outbox, rehearsal, task_rows
 from orderflow.runtime.broker import OutboxRow
 from orderflow.runtime.clock import Clock
 from orderflow.runtime.context import Context, Ended
@@ -184,6 +184,26 @@ class UnitOfWork:
         """Record, in a transaction of its own, that a message is about to be decided; return the attempts before."""
         with self.engine.begin() as connection:
             return inbox.begin_attempt(connection, self.group, incoming.record)
+
+    def rehearse(self, incoming: Incoming) -> str:
+        """Decide a message where that has no effect; return what it ended the process there by, if it did.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the infrastructure failed.
+        """
+        if incoming.message is None:
+            return ""
+        try:
+            with self.engine.connect() as connection:
+                recorder = self.recorder(connection, {})
+                recorder.read([incoming.message])
+                work = recorder.rehearsal(incoming.message)
+        except Exception as error:
+            if _is_no_messages_fault(error):
+                raise
+            # What cannot be read cannot be decided either, and that ends nothing.
+            return ""
+        return rehearsal.ending_of(work)
 
     def are_recorded(self, batch: Sequence[Incoming]) -> bool:
         """Tell whether the inbox knows every message of ``batch``."""

@@ -1,12 +1,12 @@
-"""The order API as one process of the simulation, and the clients who insist on being answered by it."""
+"""The order API as one process of the simulation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from orderflow.contexts.order.tables import ORDERS
 from orderflow.contracts.commands import ChangeOrderStatus
@@ -27,14 +27,12 @@ from orderflow.gateway.order_requests import (
 from orderflow.gateway.requests import content_hash
 from orderflow.gateway.store import is_transient
 from orderflow.runtime import inbox
-from orderflow.runtime.context import Context
 from orderflow.runtime.database import RevisionRemoved
 from orderflow.runtime.direct import Applied, Direct
 from orderflow.runtime.outgoing import Outgoing
 from orderflow.simulation.life import Life
 from orderflow.simulation.plan import Changing, Ordering
-from orderflow.simulation.sql import InlineSql
-from orderflow.simulation.topics import Line, Topics
+from orderflow.simulation.process import Place, Process
 
 T = TypeVar("T")
 
@@ -45,34 +43,17 @@ class NoAnswer(Exception):  # noqa: N818 - says what the client got
     """The client does not know what became of the request."""
 
 
-class OrderApi:
+class OrderApi(Process):
     """One life of the order API's process."""
 
-    def __init__(
-        self,
-        context: Context[Any],
-        engine: Engine,
-        life: Life,
-        topics: Topics,
-        revision: str,
-        *,
-        note: Callable[[str, str], None],
-        observe: Callable[[Life, object, BaseException | None], None],
-        reached: Callable[[str], None],
-    ) -> None:
-        self.life = life
-        self.revision = revision
-        self._engine = engine
-        self._note = note
-        self._reached = reached
-        self.line = Line(topics, life, note)
-        self._sql = InlineSql(life, lambda what, error: observe(life, what, error))
-        self._direct = Direct(context, life.clock, revision)
-        self.outgoing = Outgoing(self.line, engine, self._sql, life.clock, mark_after=MARK_AFTER)
+    def __init__(self, place: Place, life: Life, revision: str) -> None:
+        super().__init__(place, life, revision)
+        self._direct = Direct(place.context, life.clock, revision)
+        self.outgoing = Outgoing(self.line, place.engine, self._sql, life.clock, mark_after=MARK_AFTER)
 
     def start(self) -> None:
         """Begin."""
-        self._note(self.life.owner, f"starts ({self.revision})")
+        super().start()
         self.life.spawn(self.outgoing.start())
 
     async def place(self, order: Ordering, request: int) -> Answer:
@@ -95,9 +76,9 @@ class OrderApi:
         )
         answer, applied = await self._answered(taking)
         if applied is not None:
-            self._note(self.life.owner, f"accepts {order_id}")
+            self._note(f"accepts {order_id}")
         else:
-            self._reached("idempotency key answered again")
+            self._story.reach("idempotency key answered again")
         self._do(applied)
         return answer
 
@@ -114,7 +95,7 @@ class OrderApi:
             applied = await self._answered(lambda connection, attempt: self._change(connection, command, attempt))
         except Refused:
             return False
-        self._note(self.life.owner, f"sets {order_id} to {change.status}")
+        self._note(f"sets {order_id} to {change.status}")
         self._do(applied)
         return True
 
@@ -144,8 +125,7 @@ class OrderApi:
             try:
                 return await self._sql.run(self._transact, work, attempt)
             except RevisionRemoved:
-                self._note(self.life.owner, "is removed, and leaves")
-                self.life.end()
+                self.leave()
                 raise NoAnswer from None
             except Exception as error:
                 if not is_transient(error):
@@ -156,22 +136,6 @@ class OrderApi:
     def _transact(self, work: Callable[[Connection, int], T], attempt: int) -> T:
         with self._engine.begin() as connection:
             return work(connection, attempt)
-
-
-async def insist(
-    place: Callable[[int], Awaitable[T]], tries: int, wait: Callable[[], float], note: Callable[[str], None]
-) -> list[T]:
-    """Ask until there are so many answers, whatever they say, and return them."""
-    answers: list[T] = []
-    request = 0
-    while len(answers) < tries:
-        request += 1
-        try:
-            answers.append(await place(request))
-        except NoAnswer:
-            note("has no answer, and asks again")
-        await asyncio.sleep(wait())
-    return answers
 
 
 def _body_of(order: Ordering) -> OrderBody:

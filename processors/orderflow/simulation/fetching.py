@@ -1,12 +1,13 @@
 """What a process fetches of its partitions: late, in pieces, again, or with a piece missing."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.processor import Delivery, Processor
 from orderflow.simulation.life import Life
+from orderflow.simulation.story import Story
 from orderflow.simulation.topics import Topics
 
 AT_ONCE = 20
@@ -29,15 +30,13 @@ class Fetcher:
         life: Life,
         processor: Processor,
         gap: float,
-        note: Callable[[str, str], None],
-        reached: Callable[[str], None],
+        story: Story,
     ) -> None:
         self._topics = topics
         self._life = life
         self._processor = processor
         self._gap = gap
-        self._note = note
-        self._reached = reached
+        self._story = story
         self._missing: dict[Partition, int] = {}
         self._loop = asyncio.get_running_loop()
         self.at: dict[Partition, int] = {}
@@ -71,7 +70,7 @@ class Fetcher:
         for place, offset in mine.items():
             self.expect(place)
             if offset == self._missing.pop(place, -1):
-                self._reached("gap noticed and read again")
+                self._story.reach("gap noticed and read again")
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Stop fetching."""
@@ -122,15 +121,15 @@ class Fetcher:
             return start
         match self._life.fault("fetch"):
             case "again":
-                self._note(self._life.owner, f"is given {place[0]}[{place[1]}] again")
+                self._story.note(self._life.owner, f"is given {place[0]}[{place[1]}] again")
                 return max(0, start - 1 - int(self._life.measure("again", 0, 4)))
             case "gap" if self._topics.end(place) > start + 1:
-                self._note(self._life.owner, f"is not given {place[0]}[{place[1]}]@{start}")
+                self._story.note(self._life.owner, f"is not given {place[0]}[{place[1]}]@{start}")
                 self._missing[place] = start
                 return start + 1
         return start
 
     def _dealt_with(self) -> None:
         if self._life.alive and self._life.fault("acknowledge"):
-            self._note(self._life.owner, "dies before acknowledging")
+            self._story.note(self._life.owner, "dies before acknowledging")
             self._life.end()

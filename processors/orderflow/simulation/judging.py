@@ -20,7 +20,7 @@ _DECIDED = 'SELECT event_id, count(*) FROM decisions GROUP BY "group", event_id 
 
 def breaches_of(world: World) -> Iterator[str]:
     """Yield everything that must not be, as ``name: detail``."""
-    yield from world.played.breaches
+    yield from world.story.breaches
     yield from _promises(world)
     yield from _letters(world)
     for name in CONTEXTS:

@@ -11,11 +11,6 @@ from orderflow.simulation.virtual_time import WallClock
 T = TypeVar("T")
 
 
-STURDY = 5
-"""Commits after which a life may end by a fault: a message under which a process dies three times over is given up, as
-is right, and which of them did it is not for chance to say."""
-
-
 class Killed(BaseException):
     """Ends what a process is doing in the middle of a function: no handler of the runtime's may survive it."""
 
@@ -34,7 +29,6 @@ class Life:
 
     Attributes:
         alive: whether it has not ended.
-        commits: how often it has committed.
         has_stood_still: whether it was ever paused.
         stir: has the partitions dealt out anew, around it.
         at_end: called once when it ends, after its tasks were cancelled.
@@ -45,7 +39,6 @@ class Life:
         self.owner = f"{name}/{number}"
         self.clock = WallClock(loop)
         self.alive = True
-        self.commits = 0
         self.has_stood_still = False
         self.stir: Callable[[], None] = lambda: None
         self.at_end: list[Callable[[], None]] = []
@@ -57,8 +50,7 @@ class Life:
 
     def fault(self, point: str) -> str:
         """Return the fault that strikes this process at ``point`` now, if any."""
-        fault = self._choices.fault(point, self.name)
-        return "" if fault.startswith("crash") and self.commits < STURDY else fault
+        return self._choices.fault(point, self.name)
 
     def span(self, what: str, least: float, most: float) -> float:
         """Return how long something takes this process."""

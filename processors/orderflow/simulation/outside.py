@@ -14,6 +14,7 @@ from orderflow.providers.record import Store as Record
 from orderflow.providers.simulated import PROVIDERS, World
 from orderflow.simulation.choices import Choices
 from orderflow.simulation.life import LIVING, Life, never
+from orderflow.simulation.story import Story
 from orderflow.simulation.virtual_time import WallClock
 
 LATENCY: Mapping[str, tuple[float, float]] = {"carrier": (0.05, 1.5)}
@@ -33,9 +34,7 @@ class Outside:
     choices: Choices
     record: Record
     clock: WallClock
-    note: Callable[[str, str], None]
-    reached: Callable[[str], None]
-    breach: Callable[[str], None]
+    story: Story
     down: set[str] = field(default_factory=set)
     under_way: int = 0
     doubtful: set[tuple[str, str]] = field(default_factory=set)
@@ -75,12 +74,12 @@ class OutsideLine:
         await self._life.gate()
         # Whoever has stood still may hold a claim that is over, without knowing it.
         if place in outside.doubtful and not self._life.has_stood_still:
-            outside.breach(
+            outside.story.breach(
                 f"asks-before-repeating: {self._life.owner} calls {what} again without asking what came of it"
             )
         if fault == "unavailable" or self.name in outside.down:
             await asyncio.sleep(self._life.span("refusal", *QUICK))
-            outside.note(self._life.owner, f"finds {what} unavailable")
+            outside.story.note(self._life.owner, f"finds {what} unavailable")
             await self._life.gate()
             raise Unavailable(f"{self.name} is unavailable")
         outside.doubtful.add(place)
@@ -96,7 +95,7 @@ class OutsideLine:
 
     async def _sent(self, request: ProviderRequest, what: str, fault: str) -> ProviderAnswer:
         outside = self._outside
-        outside.note(self._life.owner, f"asks {what}{f' ({fault})' if fault else ''}")
+        outside.story.note(self._life.owner, f"asks {what}{f' ({fault})' if fault else ''}")
         if fault == "lost-before":
             await asyncio.sleep(self._life.span("silence", *QUICK))
             raise Unclear("no answer (nothing happened)")
@@ -122,7 +121,7 @@ class OutsideLine:
             await asyncio.sleep(self._life.span("request", least, most))
             provider = outside.unkind[self.name] if fault == "declined" else outside.kind[self.name]
             answer = await provider.call(request)
-            outside.note(
+            outside.story.note(
                 self.name, f"answers: {request.operation} for {request.arguments.get('orderId', '')} {answer.status}"
             )
             least, most = (11.0, 40.0) if fault == "late-answer" else QUICK
@@ -146,11 +145,11 @@ class OutsideLine:
         answer = await outside.kind[self.name].query(request)
         await self._life.gate()
         outside.doubtful.discard((request.operation, request.key))
-        outside.reached(
+        outside.story.reach(
             "unclear call asked after: it had happened" if answer else "unclear call asked after: it had not"
         )
         said = answer.status if answer else "nothing"
-        outside.note(self._life.owner, f"asks {self.name} what came of {request.operation} for {order}: {said}")
+        outside.story.note(self._life.owner, f"asks {self.name} what came of {request.operation} for {order}: {said}")
         return answer
 
 

@@ -18,10 +18,12 @@ from orderflow.runtime.garbage import look_rarely
 from orderflow.simulation.choices import Choices
 from orderflow.simulation.judging import breaches_of
 from orderflow.simulation.plan import Plan, plan_of
+from orderflow.simulation.processes import FIRST_REVISION
 from orderflow.simulation.races import reached_in
 from orderflow.simulation.store import Kind, Store, make_blanks
+from orderflow.simulation.story import Line
 from orderflow.simulation.virtual_time import START
-from orderflow.simulation.world import FIRST_REVISION, World
+from orderflow.simulation.world import World
 
 AT_ONCE: Final = 10
 """Seeds that a process is given at a time."""
@@ -33,14 +35,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     faults: dict[str, str]
     jitter: bool = True
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a trace: at how many virtual seconds, who, and what."""
-
-    at: float
-    who: str
-    what: str
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +70,14 @@ class Player:
 
     def _play(self, plan: Plan, choices: Choices, *, jitter: bool = True) -> Outcome:
         world = World(self.store, plan, choices)
-        played = world.play()
+        story = world.play()
         breaches = tuple(dict.fromkeys(breaches_of(world)))
         return Outcome(
             seed=plan.seed,
             breaches=breaches,
             reached=frozenset(reached_in(world)),
             schedule=Schedule(plan=plan, faults=choices.struck, jitter=jitter),
-            trace=tuple(Line(at=line.at, who=line.who, what=line.what) for line in played.trace),
+            trace=tuple(story.trace),
         )
 
 

@@ -100,7 +100,7 @@ RACES: Final = (*SEEN, *FROM_THE_RECORD)
 
 def reached_in(world: World) -> Iterator[str]:
     """Yield the races that the run has reached."""
-    yield from world.played.reached
+    yield from world.story.reached
     for race, (context, query) in FROM_THE_RECORD.items():
         for name in world.contexts if context == "*" else (context,):
             if world.store.peek(name, f"{query} LIMIT 1"):

@@ -8,16 +8,15 @@ and looking is not.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from orderflow.contracts.envelope import Message
 from orderflow.runtime import outbox, task_rows
 from orderflow.runtime.broker import OutboxRow, PublishFailed
-from orderflow.runtime.context import Context
 from orderflow.runtime.database import RevisionRemoved, assert_allowed, is_infrastructure_failure
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.outgoing import Outgoing
@@ -33,10 +32,9 @@ from orderflow.simulation.alarm import Alarm
 from orderflow.simulation.fetching import Fetcher
 from orderflow.simulation.group import Group
 from orderflow.simulation.life import Life
-from orderflow.simulation.outside import Outside
-from orderflow.simulation.sql import InlineSql
-from orderflow.simulation.topics import Line, Topics
-from orderflow.simulation.virtual_time import WallClock
+from orderflow.simulation.outside import OutsideLine
+from orderflow.simulation.process import Place, Process
+from orderflow.simulation.watching import Watch
 
 GAP = 0.004
 """Seconds between two fetches of a context that somebody waits for: fewer than in the Faust application, for
@@ -51,23 +49,27 @@ class WatchedCache(StateCache):
         table: MemoryTable,
         shown: MemoryTable | None,
         is_stale: Callable[[str, bytes], bool],
-        reached: Callable[[str], None],
+        reach: Callable[[str], None],
     ) -> None:
         super().__init__(table, shown)
         self._is_stale = is_stale
-        self._reached = reached
+        self._reach = reach
 
     def entries(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Return the entries of those ``keys`` that are in the cache."""
         found = super().entries(keys)
         if any(self._is_stale(key, entry) for key, entry in found.items()):
-            self._reached("stale cache noticed")
+            self._reach("stale cache noticed")
         return found
 
 
 class WatchedOutgoing(Outgoing):
-    """A fast path of which is seen what it is handed, right after the commit."""
+    """A fast path of which is seen what it is handed, right after the commit.
 
+    It looks less often than the shipped one for what it waits for: a look costs more here than what it finds is worth.
+    """
+
+    look_again = 0.15
     seen: Callable[[OutboxRow], None]
 
     def hand_over(self, rows: Sequence[OutboxRow], blocked: Mapping[str, set[str]] | None = None) -> None:
@@ -83,90 +85,67 @@ def telemetry_of(context: str) -> Telemetry:
     return Telemetry(context)
 
 
-class Worker:
+class Worker(Process):
     """One worker of one context, for one life.
 
     Args:
         prepare: run in one transaction before the worker joins; returns messages to send.
-        anything_waits: whether some row of the context's outbox is unpublished.
-        is_stale: whether a cache entry is older than the row under its key.
-        sent: told of every message that it has recorded.
-        due_in: in how many seconds the context's next task is due by the given clock; ``None`` if none is open.
-        failed: told of an error that has ended the worker and should not have.
     """
 
     def __init__(
         self,
-        context: Context[Any],
-        engine: Engine,
+        place: Place,
         life: Life,
-        topics: Topics,
-        group: Group,
-        outside: Outside,
-        providers: Collection[str],
         revision: str,
+        group: Group,
+        providers: Mapping[str, OutsideLine],
+        watch: Watch,
         *,
         prepare: Callable[[Connection], Sequence[Message]] | None,
-        anything_waits: Callable[[], bool],
-        is_stale: Callable[[str, bytes], bool],
-        sent: Callable[[OutboxRow], None],
-        due_in: Callable[[WallClock], float | None],
-        note: Callable[[str, str], None],
-        observe: Callable[[Life, object, BaseException | None], None],
-        reached: Callable[[str], None],
-        failed: Callable[[Life, BaseException], None],
     ) -> None:
-        self.context = context
-        self.life = life
-        self.revision = revision
-        self._engine = engine
+        super().__init__(place, life, revision)
+        context, engine = place.context, place.engine
         self._group = group
+        self._lines = providers
+        self._watch = watch
         self._prepare = prepare
-        self._anything_waits = anything_waits
-        self._due_in = due_in
-        self._note = note
-        self._reached = reached
-        self._failed = failed
-        self.line = Line(topics, life, note)
-        self._sql = InlineSql(life, lambda what, error: observe(life, what, error))
-        self._lines = {name: outside.line(life, name) for name in providers}
         telemetry = telemetry_of(context.name)
         shown = MemoryTable() if context.shared is not None and context.shared.shown_as else None
-        self.cache = WatchedCache(MemoryTable(), shown, is_stale, reached)
+        self.cache = WatchedCache(MemoryTable(), shown, partial(watch.is_stale, context.name), self._story.reach)
         self.outgoing = WatchedOutgoing(self.line, engine, self._sql, life.clock)
-        self.outgoing.seen = sent
+        self.outgoing.seen = partial(watch.sent, context.name)
         self._unit = UnitOfWork(context, engine, owner=life.owner, revision=revision, clock=life.clock)
         self._tasks = TaskRunner(
             context,
             engine,
             self._sql,
             self.line,
-            self._lines,
+            providers,
             self.outgoing,
             life.clock,
             telemetry,
             owner=life.owner,
             revision=revision,
-            partitions=topics.partitions,
+            partitions=place.topics.partitions,
         )
         self._relay = Relay(self.line, engine, self._sql, life.clock, self.outgoing)
         self.processor = Processor(
             self._unit, engine, self._sql, self.cache, self.outgoing, self._tasks, self.line, telemetry
         )
-        self.fetcher = Fetcher(topics, life, self.processor, max(context.patience, GAP), note, reached)
+        self.fetcher = Fetcher(place.topics, life, self.processor, max(context.patience, GAP), self._story)
         self.processor.fetching = self.fetcher
         self._moving = asyncio.Lock()
         self._due = Alarm()
         self._relaying = Alarm()
         self._claims = Alarm()
-        for line in self._lines.values():
+        for line in providers.values():
             line.at_start = self._keep_claims_later
         life.stir = group.stir
         life.at_end.append(lambda: group.leave(self))
 
     def start(self) -> None:
         """Begin."""
-        self._note(self.life.owner, f"starts ({self.revision})")
+        super().start()
         self.life.spawn(self._guarded(self._start()))
 
     async def _start(self) -> None:
@@ -196,7 +175,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End as on SIGTERM: finish the batch, publish, end the calls, sign the partitions off, leave the group."""
-        self._note(self.life.owner, "stops")
+        self._note("stops")
         with suppress(TimeoutError):
             await asyncio.wait_for(self.processor.drain(), 10.0)
         await self._tasks.stop()
@@ -210,12 +189,12 @@ class Worker:
         try:
             await work
         except RevisionRemoved:
-            self._note(self.life.owner, "is removed, and leaves")
-            self.life.end()
+            self.leave()
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._failed(self.life, error)
+            named = f"{self.life.owner} was ended by {type(error).__name__}: {error}"
+            self._story.breach(f"process-goes-on: {named}".partition("\n")[0])
             self.life.end()
 
     # As a member of its group
@@ -233,7 +212,7 @@ class Worker:
         await self.life.gate()
         async with self._moving:
             if self.processor.busy.locked() and self.processor.positions:
-                self._reached("rebalance in the middle of a batch")
+                self._story.reach("rebalance in the middle of a batch")
             mine = list(self.processor.positions)
             self.fetcher.drop()
             await self.processor.revoked(mine)
@@ -247,15 +226,15 @@ class Worker:
             start = await self.processor.assigned_when_possible(partitions)
             self.fetcher.take(start)
         if any(position.is_careful for position in self.processor.positions.values()):
-            self._reached("partition taken over carefully after an unclean stop")
+            self._story.reach("partition taken over carefully after an unclean stop")
         named = " ".join(f"{topic}[{number}]@{start[topic, number]}" for topic, number in sorted(start))
-        self._note(self.life.owner, f"takes over {named or 'nothing'}")
+        self._note(f"takes over {named or 'nothing'}")
         self.expect_relay()
 
     async def notice(self) -> None:
         """Learn, having stood still for too long, that others have its partitions, and ask for some again."""
         await self.life.gate()
-        self._note(self.life.owner, "learns that it was left out")
+        self._note("learns that it was left out")
         await self.give_up()
         if not self._group.is_in(self):
             self._group.join(self)
@@ -264,7 +243,7 @@ class Worker:
 
     def expect_due(self) -> None:
         """Look for due tasks when there will be one."""
-        seconds = self._due_in(self.life.clock)
+        seconds = self._watch.due_in(self.context.name, self.life.clock)
         if seconds is not None:
             self._due.within(max(seconds, 0.0) + self.life.span("due", 0.001, DUE_EVERY))
 
@@ -278,7 +257,7 @@ class Worker:
         self._claims.within(CLAIMS_EVERY)
 
     async def _run_due(self) -> None:
-        seconds = self._due_in(self.life.clock)
+        seconds = self._watch.due_in(self.context.name, self.life.clock)
         # What this was asked for may have been ended since.
         if seconds is not None and seconds <= 0.0:
             await self._tasks.run_due_once()
@@ -291,10 +270,10 @@ class Worker:
 
     async def _relay_if_anchor(self) -> None:
         is_anchor = (self.context.command_topic, 0) in self.processor.positions
-        if is_anchor and self._anything_waits():
+        if is_anchor and self._watch.anything_waits(self.context.name):
             while await self._relay.publish_once() > 0:
-                self._reached("lost publication relayed")
-            if self._anything_waits():
+                self._story.reach("lost publication relayed")
+            if self._watch.anything_waits(self.context.name):
                 self.expect_relay()
 
     async def _when(self, alarm: Alarm, step: Callable[[], Awaitable[None]]) -> None:

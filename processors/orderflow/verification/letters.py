@@ -13,6 +13,7 @@ from orderflow.runtime.inbox import DEAD, DISCARDED, PARKED
 from orderflow.runtime.letters import DISCARDED as LET_GO
 from orderflow.runtime.letters import REPLAYED
 from orderflow.runtime.schema import audit_trail, dead_letters, letter_requests, processed_events
+from orderflow.runtime.statements import Statement
 from orderflow.verification.dropped import Horizons
 from orderflow.verification.messages import NEVER, is_about_order
 from orderflow.verification.work import Fault
@@ -20,7 +21,7 @@ from orderflow.verification.work import Fault
 UNDECIDED: Final = frozenset({DEAD, PARKED, DISCARDED})
 """What stands in the inbox beside a message that no decision was made on."""
 
-_COUNT = select(func.count()).select_from(dead_letters)
+_COUNT = Statement(select(func.count()).select_from(dead_letters))
 _GROUP: BindParameter[str] = bindparam("context")
 _IS_ITS_MESSAGE = and_(
     processed_events.c.group == dead_letters.c.group, processed_events.c.event_id == dead_letters.c.event_id
@@ -31,20 +32,22 @@ _LETTERS = (
     .where(dead_letters.c.group == _GROUP)
     .order_by(dead_letters.c.id)
 )
-_ACTS = select(audit_trail.c.key, audit_trail.c.event_id, audit_trail.c.after).where(
-    audit_trail.c.actor.is_not(None), audit_trail.c.after.in_((REPLAYED, LET_GO))
+_ACTS = Statement(
+    select(audit_trail.c.key, audit_trail.c.event_id, audit_trail.c.after).where(
+        audit_trail.c.actor.is_not(None), audit_trail.c.after.in_((REPLAYED, LET_GO))
+    )
 )
 _STOPPED = exists().where(
     dead_letters.c.group == processed_events.c.group,
     dead_letters.c.key == processed_events.c.key,
     dead_letters.c.status == OPEN,
 )
-_LEFT_BEHIND = (
+_LEFT_BEHIND = Statement(
     select(processed_events.c.key, processed_events.c.event_type, processed_events.c.event_id)
     .where(processed_events.c.group == _GROUP, processed_events.c.status == PARKED, ~_STOPPED)
     .order_by(processed_events.c.key, processed_events.c.event_id)
 )
-_ASKED = (
+_ASKED = Statement(
     select(dead_letters.c.id, dead_letters.c.key, dead_letters.c.event_type, letter_requests.c.action)
     .join_from(letter_requests, dead_letters, dead_letters.c.id == letter_requests.c.letter_id)
     .where(letter_requests.c.due_at < bindparam("since", type_=Moment))
@@ -54,7 +57,7 @@ _ASKED = (
 
 def number(connection: Connection) -> int:
     """Return how many dead letters there are."""
-    return connection.scalar(_COUNT) or 0
+    return int(_COUNT.rows(connection, {})[0][0])
 
 
 def faults(connection: Connection, context: str, since: datetime | None, horizons: Horizons) -> Iterator[Fault]:
@@ -62,15 +65,15 @@ def faults(connection: Connection, context: str, since: datetime | None, horizon
 
     What shows how a letter was settled may have been dropped: such a letter is not judged.
     """
-    acts = {tuple(row) for row in connection.execute(_ACTS)}
+    acts = set(_ACTS.rows(connection, {}))
     for letter in connection.execute(_LETTERS, {"context": context}):
         if _may_lack_something(letter, context, horizons):
             continue
         for detail in _of_letter(letter, acts):
             yield _fault(letter.key, letter.event_type, f"dead letter {letter.id} of {context} {detail}")
-    for key, event_type, event_id in connection.execute(_LEFT_BEHIND, {"context": context}):
+    for key, event_type, event_id in _LEFT_BEHIND.rows(connection, {"context": context}):
         yield _fault(key, event_type, f"{event_type} {event_id} is parked in {context}, and no dead letter is open")
-    for letter_id, key, event_type, action in connection.execute(_ASKED, {"since": since or NEVER}):
+    for letter_id, key, event_type, action in _ASKED.rows(connection, {"since": since or NEVER}):
         yield _fault(key, event_type, f"to {action} dead letter {letter_id} of {context} was asked, and nobody does it")
 
 

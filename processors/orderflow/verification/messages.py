@@ -21,6 +21,7 @@ from orderflow.runtime.inbox import DEAD, DISCARDED
 from orderflow.runtime.incoming import NOWHERE
 from orderflow.runtime.letters import REPLAYED
 from orderflow.runtime.schema import consumed_offsets, dead_letters, outbox, processed_events
+from orderflow.runtime.statements import Statement
 from orderflow.verification.dropped import Horizons
 from orderflow.verification.reading import Walk, merged
 from orderflow.verification.report import Findings
@@ -189,14 +190,14 @@ def unsent(event_id: str, received: Received, sent: list[Sent]) -> Iterator[str]
 
 def behind(connection: Connection, context: str) -> Iterator[tuple[str, str]]:
     """Yield each partition whose ledger is behind what was processed of it, and the sentence that says so."""
-    for topic, partition, offset, recorded in connection.execute(_REACHED, {"context": context}):
+    for topic, partition, offset, recorded in _REACHED.rows(connection, {"context": context}):
         if recorded < offset:
             yield f"{topic}[{partition}]", f"{context} has processed offset {offset}, its ledger stands at {recorded}"
 
 
 def partitions(connection: Connection, context: str) -> int:
     """Return how many partitions the ledger knows."""
-    return connection.scalar(_PARTITIONS, {"context": context}) or 0
+    return int(_PARTITIONS.rows(connection, {"context": context})[0][0])
 
 
 def _reached() -> Select[*tuple[Any, ...]]:
@@ -225,8 +226,10 @@ def _reached() -> Select[*tuple[Any, ...]]:
     )
 
 
-_REACHED = _reached()
-_PARTITIONS = select(func.count()).select_from(consumed_offsets).where(consumed_offsets.c.group == bindparam("context"))
+_REACHED = Statement(_reached())
+_PARTITIONS = Statement(
+    select(func.count()).select_from(consumed_offsets).where(consumed_offsets.c.group == bindparam("context"))
+)
 
 _SINCE = bindparam("since", type_=Moment)
 _SENT = Walk(
@@ -258,8 +261,10 @@ _RECEIVED = Walk(
     ).where(processed_events.c.group == bindparam("context")),
     processed_events.c.event_id,
 )
-_LET_IN = select(dead_letters.c.topic, dead_letters.c.partition, dead_letters.c.offset).where(
-    dead_letters.c.group == bindparam("context"), dead_letters.c.status == REPLAYED
+_LET_IN = Statement(
+    select(dead_letters.c.topic, dead_letters.c.partition, dead_letters.c.offset).where(
+        dead_letters.c.group == bindparam("context"), dead_letters.c.status == REPLAYED
+    )
 )
 
 
@@ -273,7 +278,7 @@ def _sent(connection: Connection, context: str, since: datetime) -> Iterator[tup
 
 
 def _received(connection: Connection, context: str, since: datetime) -> Iterator[tuple[str, Received]]:
-    let_in = {tuple(place) for place in connection.execute(_LET_IN, {"context": context})}
+    let_in = set(_LET_IN.rows(connection, {"context": context}))
     rows = _RECEIVED.rows(connection, context=context, since=since)
     for event_id, event_type, key, digest, status, topic, partition, offset, young, at in rows:
         is_let_in = (topic, partition, offset) in let_in

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Result, Select, inspect
+from sqlalchemy import ColumnElement, Connection, Engine, Select, inspect
 
 from orderflow.runtime.database import in_memory, reading
+from orderflow.runtime.statements import Statement
 
 T = TypeVar("T")
 Query = Select[*tuple[Any, ...]]
@@ -80,24 +81,25 @@ class Walk:
     """
 
     def __init__(self, query: Query, key: ColumnElement[str], *then: ColumnElement[Any]) -> None:
-        # SQLite compares text by its code points anyway.
-        self._by_database = {
-            name: query.order_by(column, *then).execution_options(yield_per=AT_ONCE)
-            for name, column in (("sqlite", key), ("postgresql", key.collate("C")))
-        }
+        # SQLite compares text by its code points anyway, and its driver hands rows on one by one.
+        self._on_sqlite = Statement(query.order_by(key, *then))
+        self._elsewhere = query.order_by(key.collate("C"), *then).execution_options(yield_per=AT_ONCE)
+        self._names = tuple(query.exported_columns.keys())
 
     def rows(self, connection: Connection, **parameters: Any) -> Iterator[Sequence[Any]]:
         """Yield the rows, a part of them in memory at a time."""
-        for part in self._run(connection, parameters).partitions():
+        for part in self._parts(connection, parameters):
             yield from part
 
     def mappings(self, connection: Connection, **parameters: Any) -> Iterator[Mapping[str, Any]]:
         """Yield the same rows, each by the names of its columns."""
-        for part in self._run(connection, parameters).mappings().partitions():
-            yield from (cast("Mapping[str, Any]", row) for row in part)
+        for row in self.rows(connection, **parameters):
+            yield dict(zip(self._names, row, strict=True))
 
-    def _run(self, connection: Connection, parameters: Mapping[str, Any]) -> Result[*tuple[Any, ...]]:
-        return connection.execute(self._by_database[connection.dialect.name], parameters)
+    def _parts(self, connection: Connection, parameters: Mapping[str, Any]) -> Iterator[Sequence[Sequence[Any]]]:
+        if connection.dialect.name == "sqlite":
+            return self._on_sqlite.parts(connection, parameters, AT_ONCE)
+        return connection.execute(self._elsewhere, parameters).partitions()
 
 
 class Unreachable(Exception):  # noqa: N818 - says what the database is

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from orderflow.contracts import outcomes
 from orderflow.contracts.envelope import Message
 from orderflow.runtime.schema import outbox, tasks
+from orderflow.runtime.statements import Statement
 from orderflow.runtime.task_rows import DONE
 from orderflow.verification.case import Case
 from orderflow.verification.dropped import Horizons
@@ -29,7 +30,7 @@ class _Timer(msgspec.Struct):
     message: _Outcome
 
 
-_COUNT = select(func.count()).where(tasks.c.status == DONE)
+_COUNT = Statement(select(func.count()).where(tasks.c.status == DONE))
 _DONE = Walk(
     select(tasks.c.task_id, tasks.c.kind, tasks.c.key, tasks.c.body, tasks.c.ended_at).where(tasks.c.status == DONE),
     tasks.c.task_id,
@@ -58,7 +59,7 @@ def settled(case: Case) -> Iterator[str]:
 
 def tasks_done(connection: Connection) -> int:
     """Return how many tasks were done."""
-    return connection.scalar(_COUNT) or 0
+    return int(_COUNT.rows(connection, {})[0][0])
 
 
 class Fault(NamedTuple):

@@ -215,6 +215,30 @@ class TestAnUnclearOutcome:
         await process.settle()
         assert process.site.provider.asked[1:] == [("call", "key-o1")]
 
+    async def test_outlives_an_earlier_postponement_that_was_recorded_unheard(self, process: Process) -> None:
+        """Schedule: the commit of a postponement takes place and is not heard of; the call is made again, without an
+        answer; and only then both postponements are recorded."""
+        process.site.provider.script = [Unavailable("busy"), Unclear("no answer"), DONE]
+        await process.take(ask("o1", "call"))
+        await process.answered(1)
+        process.faults.on_commit = "after"
+        with pytest.raises(OperationalError):
+            await process.tasks.settle_once()
+        await come_due(process)
+        await process.settle(2)
+        assert task_of(process)["unclear"]
+        await come_due(process)
+        await process.settle()
+        assert [kind for kind, _ in process.site.provider.asked] == ["call", "call", "query", "call"]
+
+    async def test_outlives_a_postponement_by_whoever_let_the_claim_run_out(self, process: Process) -> None:
+        process.site.provider.script = [Unavailable("busy"), Unclear("no answer")]
+        await process.take(ask("o1", "call"))
+        await process.answered(1)
+        await come_due(process, LEASE.total_seconds() + 1)
+        await process.settle(2)
+        assert task_of(process)["unclear"]
+
     async def test_is_what_a_lost_claim_leaves(self, site: Site) -> None:
         dead = await site.joined("inventory-0/a")
         site.provider.script = [asyncio.Event()]

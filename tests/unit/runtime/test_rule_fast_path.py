@@ -23,7 +23,7 @@ HELD_FOR = outgoing.PATIENCE
 
 @pytest.fixture(autouse=True)
 def quick_looks_and_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(outgoing.Outgoing, "look_again", 0.001)
     monkeypatch.setattr(outgoing, "PATIENCE", timedelta(hours=1))
 
 
@@ -136,6 +136,26 @@ class TestARowThatHasAnEarlierOneInSomebodyElsesHand:
         process.site.clock.advance(2)
         await process.relay.publish_once()
         assert process.site.broker.ids() == answers("o2", 1) + answers("o1", 1, 2)
+
+    async def test_waits_also_if_it_comes_while_others_are_looked_at(self, process: Process) -> None:
+        """Schedule: the pump asks which rows are marked; before it is told, a row comes that waits for yet another."""
+        Api(process).apply(ask("o3", number=1))
+        late = Api(process).apply(ask("o3", number=2))
+        loop, looks = asyncio.get_running_loop(), 0
+
+        def come_meanwhile(statement: str) -> bool:
+            nonlocal looks
+            if statement.startswith("SELECT outbox.event_id"):
+                looks += 1
+                if looks == 1:
+                    loop.call_soon_threadsafe(process.outgoing.hand_over, late.outbox, late.blocked)
+                    assert wait_in_thread(lambda: answers("o3", 2)[0] in process.outgoing.in_hand)
+            return False
+
+        process.faults.on = come_meanwhile
+        await self.blocked(process)
+        await until(lambda: looks > 3)
+        assert process.site.broker.ids() == answers("o2", 1)
 
     async def test_is_looked_up_in_the_very_transaction_also_by_the_api(self, process: Process) -> None:
         await process.take(ask("o1", number=1))

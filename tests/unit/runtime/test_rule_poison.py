@@ -1,4 +1,7 @@
-"""A message that kills the process: after an unclean stop one by one, the attempt first; the third start buries it."""
+"""A message that kills the process: after an unclean stop one by one, the attempt first; the third start buries it.
+
+A message that processes only happen to be killed over is never buried.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,8 +13,9 @@ from harness.process import Killed, Process, Site, by, column
 from harness.tally import TALLY, ask, decide
 from orderflow.contracts.decision import Decision
 from orderflow.contracts.envelope import Message
-from orderflow.runtime import processor
+from orderflow.runtime import attempts, processor
 from orderflow.runtime.context import Context
+from orderflow.runtime.incoming import read
 from orderflow.runtime.schema import consumed_offsets, dead_letters, message_attempts, processed_events
 
 COMMANDS = ("inventory-commands", 0)
@@ -49,20 +53,67 @@ def statuses(process: Process) -> dict[str, str]:
 
 
 async def test_the_third_start_of_it_dead_letters_it(site: Site) -> None:
-    """The first death is in a batch, and nobody knows by which message; the next two starts know."""
+    """The first death is in a batch, and nobody knows of which message; of the second it is known; the third is a
+    rehearsal's."""
     for order in ("o1", "poison", "o2"):
         site.broker.put(ask(order))
-    assert [await attempts_after_a_life(site) for _ in range(3)] == [None, 1, 2]
+    assert [await attempts_after_a_life(site) for _ in range(2)] == [None, 1]
     process = await lives(site, 1, deadly("poison"))
     (letter,) = process.rows(dead_letters)
     assert (letter["event_id"], letter["cause"]) == ("ask-poison-1", "kills-the-process")
-    assert "2 times" in letter["reason"]
+    assert "rehearsal" in letter["reason"]
 
 
 async def attempts_after_a_life(site: Site) -> int | None:
     process = await lives(site, 1, deadly("poison"), last=False)
     found = by(process.rows(message_attempts), "offset").get(1)
     return None if found is None else found["attempts"]
+
+
+async def test_a_message_over_which_processes_were_killed_by_chance_is_decided(site: Site) -> None:
+    site.broker.put(ask("o1"))
+    await die_over_it(site, 4)
+    process = await lives(site, 1, TALLY)
+    assert process.seen("o1") == ("ask-o1-1",)
+    assert process.rows(dead_letters) == []
+
+
+async def test_but_what_kills_while_it_is_written_is_given_up_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rehearsal sees that."""
+    assert attempts.UNWITNESSED == 10
+    monkeypatch.setattr(attempts, "UNWITNESSED", 3)
+    site.broker.put(ask("o1"))
+    await die_over_it(site, 1 + 3)
+    process = await lives(site, 1, TALLY)
+    (letter,) = process.rows(dead_letters)
+    assert letter["reason"] == "3 processes ended while they were deciding it"
+
+
+async def die_over_it(site: Site, times: int) -> None:
+    """Start so many processes that are killed between the decision about a message and its commit."""
+    for _ in range(times):
+        process = await site.joined(f"inventory-0/{site.lives}")
+        process.faults.on = killed_when_writing
+        with pytest.raises(Killed):
+            await process.fetch_all()
+        await process.kill()
+
+
+def killed_when_writing(statement: str) -> bool:
+    if statement.startswith("INSERT INTO tallies"):
+        raise Killed
+    return False
+
+
+async def test_a_rehearsal_leaves_no_trace(site: Site) -> None:
+    site.broker.put(ask("o1", "call timer"))
+    await die_over_it(site, 2)
+    process = await site.joined("inventory-0/again")
+    before = process.everything()
+    (record,) = site.broker.records(COMMANDS, 0)
+    assert process.unit.rehearse(read(record)) == ""
+    assert process.everything() == before
+    assert site.provider.asked == []
 
 
 async def test_only_that_message_dies_and_the_partition_goes_on(site: Site) -> None:

@@ -15,7 +15,13 @@ from orderflow.contexts.inventory.tables import STOCK
 from orderflow.contracts.envelope import Metadata
 from orderflow.contracts.events import ProductChanged
 from orderflow.runtime.rows import Versioned
+from orderflow.runtime.statements import Statement
 from orderflow.spec.products import Product
+
+_INSERT = {
+    name: Statement(insert(STOCK.table).on_conflict_do_nothing().returning(STOCK.table.c[STOCK.key]))
+    for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
 
 
 def seed_products(connection: Connection, products: Sequence[Product], at: datetime) -> tuple[ProductChanged, ...]:
@@ -45,7 +51,6 @@ def _seed(connection: Connection, product: Product, at: datetime) -> StockLevel 
 
 
 def _inserted(connection: Connection, level: StockLevel) -> bool:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {
         **STOCK.columns(level),
         STOCK.key: level.product_id,
@@ -53,6 +58,5 @@ def _inserted(connection: Connection, level: StockLevel) -> bool:
         "state_version": STOCK.state_version,
         "data": STOCK.encode(level).decode(),
     }
-    statement = dialect.insert(STOCK.table).values(values).on_conflict_do_nothing()
     # Drivers do not agree on the row count of an insert; what it returns is there or not.
-    return connection.execute(statement.returning(STOCK.table.c[STOCK.key])).first() is not None
+    return bool(_INSERT[connection.dialect.name].rows(connection, values))
