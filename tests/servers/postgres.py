@@ -90,3 +90,8 @@ class Postgres:
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         )
+
+
+def url_of_contexts(server: Postgres) -> str:
+    """Return the address, for a resource, of databases that no other test sees: ``{context}`` stands in it."""
+    return server.url(f"{server.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")
