@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from itertools import count
-from signal import SIGINT
+from signal import SIGINT, SIGQUIT
 
 import psycopg
 from sqlalchemy import URL
@@ -47,6 +47,10 @@ class Postgres:
     def stop(self) -> None:
         """Stop the server: its connections break. :meth:`start` brings it back with its data, on the same port."""
         self._server.stop()
+
+    def crash(self) -> None:
+        """End the server as it ends itself when something in it has crashed: nothing is written out."""
+        self._server.stop(SIGQUIT)
 
     def close(self) -> None:
         """Stop the server and forget its data."""
