@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from harness.books import Books, Place, busiest
 from harness.customers import Customers
 from harness.gauges import Gauges
+from harness.seen import Figure, Seen
 from harness.system import eventually
 from harness.whole import Whole
 from orderflow.local.processes import PROGRAM, Program
@@ -32,53 +31,6 @@ COMPLETED: Final = 0.9
 """The share of orders with healthy providers that must complete."""
 END_WITHIN: Final = 400.0
 """Seconds for the last order to end: the asks of a step whose participant was away double up to two minutes."""
-
-Figure = int | float | str
-
-
-class Seen(msgspec.Struct, kw_only=True):
-    """What was seen in one drill.
-
-    Attributes:
-        drill: its name.
-        at: when it began.
-        seconds: from the start of the system to the last question.
-        stalled: seconds in which the machine stood still, or was busy with something else.
-        fault: what showed that the fault had happened, in words and figures.
-        in_flight: orders that had not ended when it was made.
-        placed: orders accepted.
-        healthy: those whose card and carrier never failed.
-        completed, completed_healthy: those that ended well; of all, and of the healthy.
-        retried_calls: calls made again, by whom they went to.
-        asked_again: requests that orders have repeated, by request.
-        compensated: orders that have undone a step, by the command that undoes it.
-        duplicates: messages that came again and were dropped by the inbox.
-        repeated: messages that had their answer already and were given it again.
-        rewinds: partitions read again, because the broker held other messages than expected.
-        lag: the most messages that waited for one processor.
-        recovery: seconds until what was broken went on.
-        ended_after: seconds from the end of the fault until the last order had ended.
-    """
-
-    drill: str
-    at: datetime
-    seconds: float = 0.0
-    stalled: float = 0.0
-    fault: dict[str, Figure] = {}
-    in_flight: int = 0
-    placed: int = 0
-    healthy: int = 0
-    completed: int = 0
-    completed_healthy: int = 0
-    retried_calls: dict[str, int] = {}
-    asked_again: dict[str, int] = {}
-    compensated: dict[str, int] = {}
-    duplicates: int = 0
-    repeated: int = 0
-    rewinds: int = 0
-    lag: int = 0
-    recovery: dict[str, float] = {}
-    ended_after: float = 0.0
 
 
 class Drill:
