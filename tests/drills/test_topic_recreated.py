@@ -38,9 +38,9 @@ STARTS_OVER = "starting at the earliest message"
 
 def test_a_topic_is_recreated(stage: Stage) -> None:
     with stage("topic-recreated", UNHURRIED) as drill:
+        began = datetime.now(UTC)
         with drill.ordering():
             drill.enough_in_flight()
-            began = datetime.now(UTC)
             pid, unread = freeze_until_messages_wait(drill)
             deployment = drill.system.deployment
             held = messages_in(deployment)

@@ -104,7 +104,9 @@ def _overview(seen: Iterable[Seen]) -> list[str]:
 
 
 def _one(seen: Seen) -> list[str]:
-    went_on: list[tuple[Figure, ...]] = [(f"{what} went on after", f"{seconds:g} s") for what, seconds in seen.recovery.items()]
+    went_on: list[tuple[Figure, ...]] = [
+        (f"{what} went on after", f"{seconds:g} s") for what, seconds in seen.recovery.items()
+    ]
     cost: list[tuple[Figure, ...]] = [
         ("calls made again", _several(seen.retried_calls)),
         ("requests asked again", _several(seen.asked_again)),
