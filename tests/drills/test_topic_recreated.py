@@ -1,6 +1,7 @@
-"""A topic is deleted with messages that nobody has read, and made anew: what was lost is asked for again.
+"""Two topics are deleted with messages that nobody has read, and made anew.
 
-What stands in outboxes is published once more by the person on call; whoever has had it already drops it.
+One has the answers of the card, the other the orders' deadlines: what contexts send to themselves, and nobody else
+asks for again.
 """
 
 import asyncio
@@ -9,81 +10,77 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from harness.books import Place
 from harness.broker import create_topics
-from harness.drill import Drill, Stage
+from harness.drill import END_WITHIN, Drill, Stage
 from harness.outside import UNHURRIED
 from harness.system import eventually
 from harness.whole import state_of
-from orderflow.runtime.ledger import Partition
 from orderflow.spec.deployment import Deployment
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-TOPIC, READER = "payment-commands", "payment"
+READERS = {"payment-commands": "payment", "order-commands": "order"}
 UNREAD = 50
-SENT_THERE = (
-    ("order", "OrderPaymentRequested"),
-    ("order", "RefundPayment"),
-    ("payment", "ChargeAnswered"),
-    ("payment", "RefundAnswered"),
-)
 STARTS_OVER = "starting at the earliest message"
+AGAIN = "publishing own messages again"
 
 
-def test_a_topic_is_recreated(stage: Stage) -> None:
-    with stage("topic-recreated", UNHURRIED) as drill:
+def test_topics_are_recreated(stage: Stage) -> None:
+    with stage("topics-recreated", UNHURRIED) as drill:
         began = datetime.now(UTC)
         with drill.ordering():
             drill.enough_in_flight()
-            pid, unread = freeze_until_messages_wait(drill)
             deployment = drill.system.deployment
-            held = messages_in(deployment)
-            delete(deployment.broker, TOPIC)
-            eventually(lambda: made_anew(deployment, held), f"{TOPIC} is there again")
-            os.kill(pid, signal.SIGCONT)
+            pids = [freeze(drill, reader) for reader in READERS.values()]
+            eventually(lambda: unread(drill) >= UNREAD, f"{UNREAD} messages wait for the readers", within=20)
+            lost, held = unread(drill), {topic: messages_in(deployment, topic) for topic in READERS}
+            for topic in READERS:
+                delete(deployment.broker, topic)
+                eventually(partial(made_anew, deployment, topic, held[topic]), f"{topic} is there again")
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
             since = time.monotonic()
-            eventually(lambda: drill.system.said(f"{READER}-0", STARTS_OVER), "the new topic is noticed", within=120)
-            drill.recovered("the new topic is read", since)
-            drill.moves_again(
-                "and all its partitions", READER, since, dict.fromkeys(places(deployment), Place(-1, None))
-            )
-        drill.saw(messages_deleted_unread=unread, published_once_more=republish(drill, began))
+            for topic, reader in READERS.items():
+                eventually(partial(drill.system.said, f"{reader}-0", STARTS_OVER), f"{topic} is noticed", within=120)
+                drill.recovered(f"{topic} is read", since)
+        eventually(lambda: drill.books.in_flight() == 0, "every order ends by itself", within=END_WITHIN)
+        own = sum(told["messages"] for reader in READERS.values() for told in drill.system.said(f"{reader}-0", AGAIN))
+        drill.saw(messages_deleted_unread=lost, own_messages_published_again=own)
+        drill.saw(published_once_more_by_hand=republish(drill, began))
 
 
-def freeze_until_messages_wait(drill: Drill) -> tuple[int, int]:
-    """Freeze the reader until many messages wait for it; return its process id and how many do."""
-    pid = drill.system.pid(f"{READER}-0")
+def freeze(drill: Drill, reader: str) -> int:
+    pid = drill.system.pid(f"{reader}-0")
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: state_of(pid) == "T", f"{pid} is frozen")
+    return pid
+
+
+def unread(drill: Drill) -> int:
+    """Return how many messages wait for the readers."""
     deployment = drill.system.deployment
-
-    def unread() -> int:
-        return messages_in(deployment) - sum(
-            drill.books.ledger(READER)[place].offset + 1 for place in places(deployment)
-        )
-
-    eventually(lambda: unread() >= UNREAD, f"{UNREAD} messages wait for the reader", within=20)
-    return pid, unread()
+    return sum(
+        messages_in(deployment, topic)
+        - sum(place.offset + 1 for at, place in drill.books.ledger(reader).items() if at[0] == topic)
+        for topic, reader in READERS.items()
+    )
 
 
-def places(deployment: Deployment) -> list[Partition]:
-    return [(TOPIC, number) for number in range(deployment.partitions)]
-
-
-def messages_in(deployment: Deployment) -> int:
+def messages_in(deployment: Deployment, topic: str) -> int:
     """Return how many messages the topic has ever taken."""
 
     async def ask() -> int:
         asker = AIOKafkaConsumer(bootstrap_servers=deployment.broker)
         await asker.start()
         try:
-            return sum((await asker.end_offsets([TopicPartition(*place) for place in places(deployment)])).values())
+            places = [TopicPartition(topic, number) for number in range(deployment.partitions)]
+            return sum((await asker.end_offsets(places)).values())
         finally:
             await asker.stop()
 
@@ -102,17 +99,18 @@ def delete(broker: str, topic: str) -> None:
     asyncio.run(run())
 
 
-def made_anew(deployment: Deployment, held: int) -> bool:
+def made_anew(deployment: Deployment, topic: str, held: int) -> bool:
     """Make the topic anew; tell whether the broker has forgotten the old one, with all that it ``held``."""
-    create_topics(deployment.broker, [TOPIC], deployment.partitions)
-    return messages_in(deployment) < held
+    create_topics(deployment.broker, [topic], deployment.partitions)
+    return messages_in(deployment, topic) < held
 
 
 def republish(drill: Drill, since: datetime) -> int:
-    """Do what ``docs/on-call.md`` says where a receiver has lost what it had: publish it once more."""
-    number = 0
-    for context, message in SENT_THERE:
-        chosen = ("--context", context, "--type", message, "--since", since.isoformat(), "--limit", "30000")
-        why = ("--reason", "the topic was made anew", "--wait", "60", "--json")
-        number += len(json.loads(drill.system.orderflow("outbox", "republish", *chosen, *why))["messages"])
-    return number
+    """Do what ``docs/on-call.md`` says where a receiver has lost what it had: publish it once more.
+
+    The orders have ended without; but they asked again under other ids, and ``verify`` misses those that were lost.
+    """
+    chosen = [word for context in READERS.values() for word in ("--context", context)]
+    why = ("--reason", "the topics were made anew", "--wait", "60", "--limit", "30000", "--json")
+    done = drill.system.orderflow("outbox", "republish", *chosen, "--since", since.isoformat(), *why)
+    return len(json.loads(done)["messages"])

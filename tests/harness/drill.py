@@ -23,9 +23,9 @@ from orderflow.spec.resource import CONTEXT_PLACEHOLDER, CONTEXTS
 
 IN_FLIGHT: Final = 500
 """Orders that have not come to their end when something is broken."""
-SPARE: Final = 150
+SPARE: Final = 80
 """So many more are kept in flight: some end between the count and the fault."""
-ENDED: Final = 50
+ENDED: Final = 30
 """Orders that have come to their end by then: others are in every step, and no topic is empty."""
 COMPLETED: Final = 0.9
 """The share of orders with healthy providers that must complete."""
