@@ -22,7 +22,7 @@ ONE_HALF := $(addprefix tests/unit/, providers runtime)
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench growth histories simulate prove lock clean
+.PHONY: help up test check unit unit-half unit-other-half bench growth drills histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
+	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -65,6 +65,11 @@ histories: $(INSTALLED) ## Record the decisions of stories that are not recorded
 prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property (some minutes)
 	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
+
+drills: $(INSTALLED) ## Break the whole system on purpose, in every way there is, and record it in docs/drills (half an hour, as root)
+	tests/install-servers.sh
+	DRILL_RECORDS=docs/drills $(BIN)/pytest tests/drills
+	PYTHONPATH=tests $(BIN)/python -m harness.seen
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
 	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json

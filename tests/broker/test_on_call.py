@@ -17,6 +17,7 @@ from orderflow.contracts.commands import RefundPayment
 from orderflow.contracts.money import ZERO
 from orderflow.contracts.topics import PAYMENT_COMMANDS
 from orderflow.spec.reading import parse_resource
+from servers.postgres import url_of_contexts
 
 RESOURCE = """
 apiVersion: orderflow.dev/v1alpha1
@@ -49,7 +50,7 @@ def system(
     line = "durability: normal"
     if request.param == "postgres":
         postgres = request.getfixturevalue("postgres")
-        line = "url: " + postgres.url(f"{postgres.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")
+        line = f"url: {url_of_contexts(postgres)}"
     resource = parse_resource(RESOURCE.format(database=line), "test.yaml")
     system = System(resource, tmp_path_factory.mktemp(request.param), kafka_address)
     try:

@@ -12,6 +12,7 @@ from orderflow.replaying.outcome import Outcome, render
 from orderflow.replaying.requesting import Wanted, replayed
 from orderflow.runtime.broker import partition_of
 from orderflow.spec.reading import parse_resource
+from servers.postgres import url_of_contexts
 
 RESOURCE = """
 apiVersion: orderflow.dev/v1alpha1
@@ -38,7 +39,7 @@ def system(request: pytest.FixtureRequest, kafka_address: str, tmp_path: Path) -
     line = "durability: normal"
     if request.param == "postgres":
         postgres = request.getfixturevalue("postgres")
-        line = "url: " + postgres.url(f"{postgres.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")
+        line = f"url: {url_of_contexts(postgres)}"
     system = System(parse_resource(RESOURCE.format(database=line), "replayed.yaml"), tmp_path, kafka_address)
     try:
         system.start("order-api", *WORKERS)

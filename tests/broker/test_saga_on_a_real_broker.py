@@ -13,6 +13,7 @@ from harness.broker import Sent, read_all, send
 from harness.system import System, eventually, everything
 from orderflow.contracts.topics import INVENTORY_COMMANDS, PAYMENT_COMMANDS
 from orderflow.spec.reading import parse_resource
+from servers.postgres import url_of_contexts
 
 RESOURCE = """
 apiVersion: orderflow.dev/v1alpha1
@@ -44,7 +45,7 @@ def _running(request: pytest.FixtureRequest, database: str, broker: str, folder:
     line = "durability: normal"
     if database == "postgres":
         postgres = request.getfixturevalue("postgres")
-        line = "url: " + postgres.url(f"{postgres.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")
+        line = f"url: {url_of_contexts(postgres)}"
     system = System(parse_resource(RESOURCE.format(database=line), "test.yaml"), folder, broker)
     try:
         system.start(*everything(system.deployment.resource))

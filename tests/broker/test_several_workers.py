@@ -8,6 +8,7 @@ import pytest
 
 from harness.system import ENDED, System, eventually, everything
 from orderflow.spec.reading import parse_resource
+from servers.postgres import url_of_contexts
 
 RESOURCE = """
 apiVersion: orderflow.dev/v1alpha1
@@ -32,7 +33,7 @@ def system(request: pytest.FixtureRequest, kafka_address: str, tmp_path: Path) -
     line = "durability: normal"
     if request.param == "postgres":
         postgres = request.getfixturevalue("postgres")
-        line = "url: " + postgres.url(f"{postgres.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")
+        line = f"url: {url_of_contexts(postgres)}"
     system = System(parse_resource(RESOURCE.format(database=line), "several.yaml"), tmp_path, kafka_address)
     wanted = {"notification-api", "analytics-api", "fulfillment-api", "payment-api", "inventory-api", "fulfillment-0"}
     try:

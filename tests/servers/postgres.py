@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from itertools import count
-from signal import SIGINT
+from signal import SIGINT, SIGQUIT
 
 import psycopg
 from sqlalchemy import URL
@@ -48,6 +48,10 @@ class Postgres:
         """Stop the server: its connections break. :meth:`start` brings it back with its data, on the same port."""
         self._server.stop()
 
+    def crash(self) -> None:
+        """End the server as it ends itself when something in it has crashed: nothing is written out."""
+        self._server.stop(SIGQUIT)
+
     def close(self) -> None:
         """Stop the server and forget its data."""
         self._server.stop()
@@ -90,3 +94,8 @@ class Postgres:
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         )
+
+
+def url_of_contexts(server: Postgres) -> str:
+    """Return the address, for a resource, of databases that no other test sees: ``{context}`` stands in it."""
+    return server.url(f"{server.create_database()}_CONTEXT").replace("_CONTEXT", "_{context}")

@@ -75,9 +75,9 @@ class Server:
             self.kill()
             raise
 
-    def stop(self) -> None:
-        """Let the server finish what it does, and wait for its end."""
-        self._process.send_signal(self._farewell)
+    def stop(self, farewell: Signals | None = None) -> None:
+        """Let the server finish what it does, or do what another signal tells it, and wait for its end."""
+        self._process.send_signal(farewell or self._farewell)
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

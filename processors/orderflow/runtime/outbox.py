@@ -11,7 +11,7 @@ from orderflow.contracts.envelope import Message
 from orderflow.contracts.headers import headers_of
 from orderflow.contracts.topics import TOPIC_OF
 from orderflow.runtime.broker import OutboxRow
-from orderflow.runtime.schema import outbox
+from orderflow.runtime.schema import horizons, outbox, processed_events
 from orderflow.runtime.statements import Statement
 
 IN_ONE_QUERY = 500
@@ -57,6 +57,17 @@ _BLOCKING = Statement(
 )
 _IS_UNPUBLISHED = Statement(
     select(outbox.c.id).where(outbox.c.event_id == bindparam("at_event_id"), outbox.c.published_at.is_(None))
+)
+_is_processed = exists().where(
+    processed_events.c.group == bindparam("by_group"), processed_events.c.event_id == outbox.c.event_id
+)
+_may_be_dropped = exists().where(horizons.c.table == processed_events.name, horizons.c.until > outbox.c.created_at)
+_DOUBT = (
+    outbox.update()
+    .where(
+        outbox.c.topic == bindparam("to_topic"), outbox.c.published_at.is_not(None), ~_is_processed, ~_may_be_dropped
+    )
+    .values(published_at=None)
 )
 _MARK = Statement(
     outbox.update()
@@ -120,6 +131,19 @@ def mark_published(connection: Connection, event_ids: Iterable[str], now: dateti
     wanted = sorted(set(event_ids))
     for start in range(0, len(wanted), IN_ONE_QUERY):
         _MARK.run(connection, {"ids": wanted[start : start + IN_ONE_QUERY], "now": now})
+
+
+def doubt(connection: Connection, topic: str, group: str) -> int:
+    """Have what was sent to ``topic`` published once more if ``group``, of this database, has not processed it.
+
+    For a topic that has lost messages: an outcome that a context sends to itself nobody else asks for again. What is on
+    its way all the same comes twice, and the inbox drops it. Where the inbox may have dropped its own rows after their
+    time, nothing is doubted.
+
+    Returns:
+        How many messages that are.
+    """
+    return connection.execute(_DOUBT, {"to_topic": topic, "by_group": group}).rowcount
 
 
 def unpublished(connection: Connection, older_than: datetime, limit: int, after: int = 0) -> list[OutboxRow]:

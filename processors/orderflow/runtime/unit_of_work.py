@@ -212,12 +212,18 @@ class UnitOfWork:
         return all(incoming.event_id in found for incoming in batch)
 
     def restart_at(self, partition: Partition, recorded: int, first: int) -> None:
-        """Set the ledger back (or on) so that ``first`` is next: the topic is not the one that was read before."""
+        """Set the ledger back (or on) so that ``first`` is next: the topic is not the one that was read before.
+
+        What the context had sent to itself there, and not processed, is published once more.
+        """
         with self.engine.begin() as connection:
             step = {partition: (recorded, first - 1, "")}
             ledger.advance(connection, self.group, self.owner, step, self.clock.now())
             inbox.forget_attempts(connection, self.group, partition)
             task_rows.forget_horizons(connection)
+            again = outbox.doubt(connection, partition[0], self.group)
+        if again:
+            log.warning("publishing own messages again", topic=partition[0], messages=again)
 
 
 class Run:

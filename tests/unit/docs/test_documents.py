@@ -10,6 +10,8 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from sqlalchemy import MetaData
 
+from harness.seen import DOCUMENT as DRILLS
+from harness.seen import records, with_tables
 from orderflow.assembly import all_contexts, flow_book
 from orderflow.cli import main
 from orderflow.contracts.failures import Unreadable
@@ -164,3 +166,12 @@ def test_a_decision_is_one_page_with_its_four_parts(decision: Path) -> None:
     parts = re.findall(r"^\*\*([A-Z][^*]+)\.\*\*", text, re.MULTILINE)
     assert parts == ["Context", "Decision", "Consequence", "What would change it"]
     assert len(text.splitlines()) <= 50
+
+
+def test_the_figures_of_the_drills_are_those_of_their_records() -> None:
+    document = DRILLS.read_text(encoding="utf-8")
+    assert with_tables(document, records()) == document, "make drills, or: PYTHONPATH=tests python -m harness.seen"
+
+
+def test_every_drill_that_was_recorded_is_explained() -> None:
+    assert set(re.findall(r"<!-- drill (\S+) -->", DRILLS.read_text(encoding="utf-8"))) == set(records())

@@ -1,13 +1,15 @@
 """Where a partition stands: the database says, not the broker's group."""
 
+from datetime import timedelta
+
 import pytest
 
 from harness.process import Process, Site, by, column
-from harness.tally import ask, other
+from harness.tally import NOON, answer_of, ask, other, reply
 from orderflow.runtime import ledger
 from orderflow.runtime.ledger import Entry, Fenced
 from orderflow.runtime.positions import Place, Position
-from orderflow.runtime.schema import consumed_offsets, processed_events
+from orderflow.runtime.schema import consumed_offsets, horizons, outbox, processed_events
 
 COMMANDS = ("inventory-commands", 0)
 SECOND = ("inventory-commands", 1)
@@ -341,6 +343,49 @@ class TestAnotherTopicUnderTheSameName:
         await process.take(other("o1"), other("o2"))
         await process.deliver(*process.site.broker.records(COMMANDS, 0))
         assert process.metric("orderflow_rewinds_total", why="start-over") == 0
+
+    async def answered(self, site: Site) -> Process:
+        """Have a call's outcome published, and marked as that, and not yet read."""
+        process = await site.joined()
+        await process.take(ask("o1", "call"))
+        await process.settle()
+        await process.publish()
+        # The mark is written with the next batch.
+        await process.deliver(site.broker.put(reply("another")))
+        assert all(row["published_at"] for row in process.rows(outbox))
+        return process
+
+    async def test_what_the_context_sent_to_itself_and_lost_with_the_topic_is_published_again(self, site: Site) -> None:
+        """Schedule: the call's outcome is published, the topic is made anew before it is read; nothing follows."""
+        process = await self.answered(site)
+        await process.leave()
+        site.broker.recreate(COMMANDS)
+        restarted = await self.restarted(site)
+        site.clock.advance(2)
+        assert await restarted.relay.publish_once() == 1
+        await restarted.fetch_all()
+        assert answer_of("o1") in restarted.seen("o1")
+
+    async def test_what_it_has_processed_is_not(self, site: Site) -> None:
+        process = await self.answered(site)
+        await process.fetch_all()
+        await process.leave()
+        site.broker.recreate(COMMANDS)
+        restarted = await self.restarted(site)
+        site.clock.advance(2)
+        assert await restarted.relay.publish_once() == 0
+
+    async def test_what_the_inbox_may_have_dropped_is_not(self, site: Site) -> None:
+        process = await self.answered(site)
+        await process.leave()
+        with process.engine.begin() as connection:
+            connection.execute(
+                horizons.insert().values(table="processed_events", until=NOON + timedelta(days=1), dropped=1)
+            )
+        site.broker.recreate(COMMANDS)
+        restarted = await self.restarted(site)
+        site.clock.advance(2)
+        assert await restarted.relay.publish_once() == 0
 
 
 async def test_the_last_event_id_is_recorded_whatever_became_of_the_message(process: Process) -> None:
