@@ -13,6 +13,7 @@ from orderflow.providers.faults import CarrierFaults, Simulation
 from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.saga.flow import ORDER_TO_DELIVERY, Flow
 from orderflow.spec.products import Product
+from orderflow.spec.rollout import Autoscaling, Context, Gate, Shadow, Strategy
 
 API_VERSION: Final = "orderflow.dev/v1alpha1"
 KIND: Final = "OrderFlow"
@@ -88,9 +89,21 @@ class Tenant(_Section, frozen=True, kw_only=True):
 
 
 class Processor(_Section, frozen=True, kw_only=True):
-    """How one context is run."""
+    """How one context is run, and how it is changed.
+
+    Attributes:
+        depends_on: these processors take a release over before this one begins to.
+        strategy: without one, a canary with its default steps.
+        gates: change built-in gates or add others.
+        autoscaling: without it, ``replicas`` is what runs.
+    """
 
     replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
+    depends_on: tuple[Context, ...] = ()
+    strategy: Strategy | None = None
+    shadow: Shadow = Shadow()
+    gates: tuple[Gate, ...] = ()
+    autoscaling: Autoscaling | None = None
 
 
 class Processors(_Section, frozen=True, kw_only=True):
@@ -154,6 +167,8 @@ class Spec(_Section, frozen=True, kw_only=True):
     tenants: tuple[Tenant, ...] = ()
     flows: tuple[Flow, ...] = ()
     processors: Processors = Processors()
+    progress_deadline_seconds: Seconds = 600.0
+    """A rollout that makes no progress for so long goes back."""
     inventory: Inventory = Inventory()
     dead_letters: DeadLetterRules = DeadLetterRules()
     retention: Retention = Retention()
