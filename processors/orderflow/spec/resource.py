@@ -14,6 +14,7 @@ from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.saga.flow import ORDER_TO_DELIVERY, Flow
 from orderflow.spec.pods import Image, Monitoring, NetworkPolicies, Pods, Reference, Resources, Variable, VariableSource
 from orderflow.spec.products import Product
+from orderflow.spec.rollout import Autoscaling, Context, Gate, Shadow, Strategy
 from orderflow.spec.section import Section
 
 API_VERSION: Final = "orderflow.dev/v1alpha1"
@@ -92,9 +93,15 @@ class Tenant(Section, frozen=True, kw_only=True):
 
 
 class Processor(Section, frozen=True, kw_only=True):
-    """How one context is run.
+    """How one context is run, and how it is changed.
 
     ``image``, ``env``, ``env_from`` and ``resources`` are for the operator, and go before or beside what all pods have.
+
+    Attributes:
+        depends_on: these processors take a release over before this one begins to.
+        strategy: without one, a canary with its default steps.
+        gates: change built-in gates or add others.
+        autoscaling: without it, ``replicas`` is what runs.
     """
 
     replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -102,6 +109,11 @@ class Processor(Section, frozen=True, kw_only=True):
     env: tuple[Variable, ...] = ()
     env_from: tuple[VariableSource, ...] = ()
     resources: Resources | None = None
+    depends_on: tuple[Context, ...] = ()
+    strategy: Strategy | None = None
+    shadow: Shadow = Shadow()
+    gates: tuple[Gate, ...] = ()
+    autoscaling: Autoscaling | None = None
 
 
 class Processors(Section, frozen=True, kw_only=True):
@@ -174,6 +186,8 @@ class Spec(Section, frozen=True, kw_only=True):
     tenants: tuple[Tenant, ...] = ()
     flows: tuple[Flow, ...] = ()
     processors: Processors = Processors()
+    progress_deadline_seconds: Seconds = 600.0
+    """A rollout that makes no progress for so long goes back."""
     inventory: Inventory = Inventory()
     dead_letters: DeadLetterRules = DeadLetterRules()
     retention: Retention = Retention()
