@@ -56,7 +56,10 @@ COPY --from=operator-libraries /opt/orderflow /opt/orderflow
 COPY --from=code /app /app
 ENTRYPOINT ["python", "-m", "orderflow_operator"]
 
+FROM code AS processors-code
+RUN rm -r /app/orderflow_operator
+
 FROM base AS processors
 COPY --from=libraries /opt/orderflow /opt/orderflow
-COPY --from=code /app /app
+COPY --from=processors-code /app /app
 ENTRYPOINT ["orderflow"]

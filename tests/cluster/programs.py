@@ -52,7 +52,7 @@ def program(name: str, say: Callable[[str], None] = print) -> Path:
     """
     module = "kubernetes" if name in KUBERNETES else name
     built = CACHE / f"{module}-{_identity(module)}" / module
-    with alone("programs"):
+    with alone(module):
         if not built.exists():
             say(f"building {module} (once: some minutes)")
             _build(module, built)

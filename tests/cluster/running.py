@@ -1,6 +1,7 @@
 """A whole cluster, from ``with`` to the end of its block: one of our own, or the one that KUBECONFIG names."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cluster.addresses import own_addresses
+from cluster.addresses import Addresses, own_addresses
 from cluster.control_plane import ControlPlane, running_control_plane
 from cluster.kubectl import Kubectl
 from cluster.node import check_node_can_run, running_node
@@ -50,8 +51,8 @@ def running_cluster() -> Iterator[Cluster]:
     """
     check_node_can_run()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-cluster-")))
         addresses = stack.enter_context(own_addresses())
+        folder = stack.enter_context(_own_folder(addresses))
         # First, as it brings the address that the API server listens on.
         box = stack.enter_context(sandbox(addresses, folder))
         plane = stack.enter_context(
@@ -59,6 +60,18 @@ def running_cluster() -> Iterator[Cluster]:
         )
         node = stack.enter_context(running_node(folder, box, addresses, plane.certificates))
         yield Cluster(plane.kubeconfig, addresses.host, node.load, plane)
+
+
+@contextmanager
+def _own_folder(addresses: Addresses) -> Iterator[Path]:
+    """Have the folder of the addresses' slot: whoever was killed in it could not clear it."""
+    folder = Path(tempfile.gettempdir()) / f"{addresses.name}-cluster"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def given_cluster(kubeconfig: Path) -> Cluster:
