@@ -10,13 +10,15 @@ INSTALLED := .venv/installed
 # The fast tests come first: a mistake shows in seconds. They run in two processes at once, and neither imports, rewrites
 # and collects the other's half, as every worker of a single pytest would.
 FAST_TESTS := tests/unit tests/contracts
+# Where `make prove` tries many examples of each property, and `make unit` few.
+PROPERTIES := $(addprefix tests/unit/, contexts contracts saga)
 # What proves more than it pays to prove with every change.
 LONG_PROOFS := tests/simulation/test_many_runs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
 RUNS := 10000
 FIRST := 2300
 
-ONE_HALF := $(addprefix tests/unit/, assembly gateway local providers runtime)
+ONE_HALF := $(addprefix tests/unit/, providers runtime)
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -67,7 +69,8 @@ bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record t
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs (some minutes)
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property (some minutes)
+	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from orderflow.spec.deployment import Deployment
-from orderflow.spec.resource import CONTEXT_PLACEHOLDER, CONTEXTS, Gateway, Metadata, OrderFlow, Spec
+from orderflow.spec.resource import CONTEXT_PLACEHOLDER, CONTEXTS, Database, Gateway, Metadata, OrderFlow, Spec
 from orderflow_operator.names import HEALTH_PORT, HTTP_PORT, api_name
 from orderflow_operator.sparse import sparse
 
@@ -36,7 +36,7 @@ def settings_of(resource: OrderFlow, namespace: str, context: str) -> dict[str, 
     """Return the deployment's file for the context's pods as plain data, without defaults and without the revision."""
     spec, name = resource.spec, resource.metadata.name
     kept = {field: getattr(spec, field) for field in (*EVERYWHERE, *CONCERNS[context])}
-    url = spec.database.url or ""
+    url = _url(spec.database)
     deployment = Deployment(
         data_dir=DATA,
         revision="",
@@ -52,7 +52,6 @@ def settings_of(resource: OrderFlow, namespace: str, context: str) -> dict[str, 
             spec=Spec(gateway=Gateway(host="0.0.0.0", port=HTTP_PORT), **kept),  # noqa: S104 - the pod's own network
         ),
         host="0.0.0.0",  # noqa: S104
-        credentials=CREDENTIALS if spec.database.credentials else "",
         migrates=False,
     )
     plain: dict[str, Any] = sparse(deployment)
@@ -68,3 +67,10 @@ def _apis(resource: OrderFlow, namespace: str) -> dict[str, str]:
     name, port = resource.metadata.name, resource.spec.gateway.port
     ports = {context: port if context == "order" else HTTP_PORT for context in CONTEXTS}
     return {context: f"http://{api_name(name, context)}.{namespace}.svc:{ports[context]}" for context in CONTEXTS}
+
+
+def _url(database: Database) -> str:
+    url = database.url or ""
+    if database.credentials is None:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}credentials={CREDENTIALS}"

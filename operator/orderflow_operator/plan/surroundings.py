@@ -8,6 +8,7 @@ from orderflow_operator.names import (
     HEALTH_PORT,
     HTTP_PORT,
     INSTANCE,
+    REVISION,
     account_name,
     api_name,
     labels,
@@ -62,11 +63,7 @@ def policies(owner: Owner) -> list[Manifest]:
 
 def monitor(owner: Owner) -> Manifest:
     """Return what tells Prometheus where the pods have their metrics, by revision."""
-    kept = {
-        COMPONENT: "component",
-        CONTEXT: "context",
-        "orderflow.dev/revision": "revision",
-    }
+    kept = {INSTANCE: "orderflow", COMPONENT: "component", CONTEXT: "context", REVISION: "revision"}
     relabelings = [
         {"sourceLabels": [f"__meta_kubernetes_pod_label_{_metric(label)}"], "targetLabel": name}
         for label, name in kept.items()

@@ -66,18 +66,18 @@ def settings(owner: Owner, revision: Revision) -> Manifest:
     return owned(owner, "v1", "ConfigMap", name, own, data=data, immutable=True)
 
 
-def record(owner: Owner, revision: Revision, number: int) -> Manifest:
-    """Return the record of a revision, from which it can be run again."""
+def record(owner: Owner, revision: Revision) -> Manifest:
+    """Return the record of a revision, from which it can be run again. What is recorded never changes."""
     own = {**labels(owner.name, revision.context), CONTEXT: revision.context, REVISION: revision.name}
     name = processor_name(owner.name, revision.context, revision.name)
     data = msgspec.to_builtins(revision)
-    return owned(owner, "apps/v1", "ControllerRevision", name, own, data=data, revision=number)
+    return owned(owner, "apps/v1", "ControllerRevision", name, own, data=data, revision=1)
 
 
-def allowing(owner: Owner, revision: Revision, allowed: tuple[str, ...]) -> Manifest:
+def allowing(owner: Owner, revision: Revision, allowed: tuple[str, ...], turn: str) -> Manifest:
     """Return the Job that migrates the context's database, by ``revision``'s code, and lets ``allowed`` alone write.
 
-    Its name follows from what it does: it runs once.
+    Its name follows from what it does and from ``turn``: it runs once.
     """
     component = f"{revision.context}-migrate"
     own = {**labels(owner.name, component), CONTEXT: revision.context, REVISION: revision.name}
@@ -90,9 +90,5 @@ def allowing(owner: Owner, revision: Revision, allowed: tuple[str, ...]) -> Mani
         "ttlSecondsAfterFinished": JOB_KEPT_SECONDS,
         "template": job_pod(owner, revision, component, command),
     }
-    return owned(owner, "batch/v1", "Job", allowing_name(owner, revision, allowed), own, spec=content)
-
-
-def allowing_name(owner: Owner, revision: Revision, allowed: tuple[str, ...]) -> str:
-    """Return the name of the Job that :func:`allowing` returns."""
-    return f"{owner.name}-{revision.context}-migrate-{digest([revision.name, *sorted(allowed)])}"
+    name = f"{owner.name}-{revision.context}-migrate-{digest([revision.name, *sorted(allowed), turn])}"
+    return owned(owner, "batch/v1", "Job", name, own, spec=content)

@@ -61,15 +61,15 @@ class Wanted(_Told, frozen=True, kw_only=True):
 
 
 class RevisionSeen(_Told, frozen=True, kw_only=True):
-    """The pods of one revision of one processor.
+    """The pods of one revision of one processor. What is not known for certain is counted as if it were there.
 
     Attributes:
-        pods: that exist, those that are about to end included.
+        pods: that exist, those that are about to end included; or that their Deployment is to have, if those are more.
         ready: those that are up and have checked themselves.
         members: those that may be in the consumer group: all of ``pods`` but those that say that they are out of it and
-            know that they are to be.
+            that they have read that they are to be.
         assigned: partitions that the broker has given to them.
-        restarts: of their containers since the revision's pods were first asked for; never fewer than before.
+        restarts: of the containers of those that exist.
         problem: what keeps a pod from running, as Kubernetes says it; empty if nothing does.
     """
 
@@ -95,9 +95,10 @@ class Declaration(_Kept, frozen=True, kw_only=True):
 
 
 class ShadowSeen(_Told, frozen=True, kw_only=True):
-    """How the shadow step of ``revision`` has ended; ``fault`` is empty where it decided the same."""
+    """How the shadow step of ``revision`` ended ``at`` a time; ``fault`` is empty where it decided the same."""
 
     revision: str
+    at: float
     compared: int = 0
     fault: str = ""
     declaration: Declaration = Declaration()
@@ -122,7 +123,7 @@ class Measurement(_Told, frozen=True, kw_only=True):
 
 
 class LettersSeen(_Told, frozen=True, kw_only=True):
-    """The dead letters of the target's revision, each decided again by stable's.
+    """The dead letters of the target's revision since the release began, each decided again by stable's.
 
     Attributes:
         revision: whose.
@@ -197,13 +198,11 @@ class GateMemory(_Kept, frozen=True, kw_only=True):
     """What one gate has measured in this rollout.
 
     Attributes:
-        since: measurements before do not count: the canary's partitions changed then.
         passed: good measurements since the last step began; ``failed`` bad ones since the rollout began.
         inconclusive: measurements without data, in a row.
         measured_at: the time of the last one; ``value``, ``stable`` and ``verdict`` are its.
     """
 
-    since: float = 0.0
     passed: int = 0
     failed: int = 0
     inconclusive: int = 0
@@ -249,7 +248,9 @@ class ProcessorRollout(_Kept, frozen=True, kw_only=True):
         target, target_replicas: the revision on its way; empty if there is none.
         steps: of the target's strategy, as they were when it began.
         step: the place among them; ``step_at`` is when it began.
-        partitions: the share that the target is to have now.
+        partitions: the share that the target is to have now; ``partitions_at`` is when it last changed.
+        joined_at: when the target first had partitions; no time if it never had.
+        restarts_before: restarts of the target's containers that were not of this rollout.
         asked: by revision, also those that are on their way out.
         warm_until: by revision without partitions, until when it is kept running.
         declaration, target_declaration: what the revisions declare; none where nobody has asked.
@@ -267,6 +268,9 @@ class ProcessorRollout(_Kept, frozen=True, kw_only=True):
     step: int = 0
     step_at: float = 0.0
     partitions: int = 0
+    partitions_at: float = 0.0
+    joined_at: float = 0.0
+    restarts_before: int = 0
     asked: dict[str, Asked] = {}
     warm_until: dict[str, float] = {}
     gates: dict[str, GateMemory] = {}

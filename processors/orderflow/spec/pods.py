@@ -78,7 +78,6 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """What Prometheus is told, where its operator's resources exist in the cluster."""
 
     pod_monitor: bool = True
-    rules: bool = True
 
 
 class NetworkPolicies(Section, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ def strategy_problems(strategy: Strategy, partitions: int) -> Problems:
 
 def _canary(canary: Canary, partitions: int) -> Problems:
     before = 0
+    if canary.steps and share_of(canary.steps[0], partitions) is None:
+        yield "steps[0]", "expected setWeight or setPartitions: before it there is nothing to wait for"
     for index, step in enumerate(canary.steps):
         place = f"steps[{index}]"
         named = _named(step)
