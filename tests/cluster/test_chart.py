@@ -38,7 +38,7 @@ def rendered(helm: Path) -> Any:
 
     def render(*values: str, name: str = "shop") -> Rendered:
         settings = [part for value in values for part in ("--set-json", value) if value]
-        command = [helm, "template", name, CHART, "--namespace=operators", "--kube-version=1.34.0", *settings]
+        command = [str(helm), "template", name, str(CHART), "--namespace=operators", *settings]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ValueError(done.stderr)
@@ -95,7 +95,7 @@ class TestRights:
         assert (subject["name"], subject["namespace"]) == ("shop-orderflow", "operators")
 
     def test_each_of_several_namespaces_has_its_own(self, helm: Path) -> None:
-        command = [helm, "template", "shop", CHART, "--set-json", 'namespaces=["a","b"]', "--kube-version=1.34.0"]
+        command = [str(helm), "template", "shop", str(CHART), "--set-json", 'namespaces=["a","b"]']
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         roles = [one for one in yaml.safe_load_all(output) if one and one["kind"] == "Role"]
         assert {role["metadata"]["namespace"] for role in roles} == {"a", "b", "default"}

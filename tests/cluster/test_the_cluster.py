@@ -77,6 +77,6 @@ def test_a_container_that_takes_more_memory_than_it_may_is_ended(kubectl: Kubect
 
     def reason() -> bool:
         (state,) = kubectl.get("pod", "greedy", "acquaintance")["status"].get("containerStatuses", [{}])
-        return state.get("state", {}).get("terminated", {}).get("reason") == "OOMKilled"
+        return bool(state.get("state", {}).get("terminated", {}).get("reason") == "OOMKilled")
 
     eventually(reason, "the container is ended")

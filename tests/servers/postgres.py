@@ -20,7 +20,7 @@ class Postgres:
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         """Start one that is found at ``host``, an address of this machine, by whoever can reach it."""
-        self._host = host
+        self.host = host
         initdb = program("initdb", "postgresql", BINARIES)
         self._postgres = program("postgres", "postgresql", BINARIES)
         self._folder = data_folder("postgres")
@@ -37,7 +37,7 @@ class Postgres:
         """Start the server and wait until it answers."""
         settings = {
             "port": self.port,
-            "listen_addresses": self._host,
+            "listen_addresses": self.host,
             "unix_socket_directories": "",
             "fsync": "on",
             "max_connections": 200,
@@ -57,7 +57,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """Return the address of a database, whether it exists or not."""
-        url = URL.create("postgresql+psycopg", USER, PASSWORD, self._host, self.port, database)
+        url = URL.create("postgresql+psycopg", USER, PASSWORD, self.host, self.port, database)
         return url.render_as_string(hide_password=False)
 
     def create_database(self) -> str:
@@ -92,5 +92,5 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host=self._host, port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
+            host=self.host, port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         )
