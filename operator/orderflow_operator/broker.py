@@ -6,20 +6,16 @@ librdkafka's admin client, one for each address, whose calls block: they run in 
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    OffsetSpec,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
 
 from orderflow_operator.observing import Group, Member
 from orderflow_operator.topics import Change, Found, Topics
@@ -74,7 +70,7 @@ class Brokers:
         """
         return await self._in_thread(_group, address, name, topic)
 
-    async def _in_thread(self, job: Any, address: str, *arguments: object) -> Any:
+    async def _in_thread(self, job: Callable[..., T], address: str, *arguments: object) -> T:
         client = self._client(address)
         try:
             return await asyncio.to_thread(job, client, *arguments)
@@ -92,7 +88,7 @@ class Brokers:
         return client
 
 
-def _settings(address: str) -> dict[str, str | int]:
+def _settings(address: str) -> dict[str, str | int | float | bool]:
     return {
         "bootstrap.servers": address,
         "client.id": "orderflow-operator",
@@ -171,6 +167,7 @@ def _group(client: AdminClient, name: str, topic: str) -> Group:
 def _lag(client: AdminClient, name: str) -> int:
     asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=PATIENCE)
     places: list[TopicPartition] = [one for one in asked[name].result().topic_partitions if one.offset >= 0]
-    ends = client.list_offsets({TopicPartition(one.topic, one.partition): OffsetSpec.latest() for one in places})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    ends = client.list_offsets({TopicPartition(one.topic, one.partition): latest for one in places})
     newest = {(place.topic, place.partition): answer.result().offset for place, answer in ends.items()}
     return sum(max(0, newest[one.topic, one.partition] - one.offset) for one in places)

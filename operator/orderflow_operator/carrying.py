@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from orderflow.spec.resource import CONTEXTS, OrderFlow
-from orderflow_operator.facts import Child, JobFacts
+from orderflow_operator.facts import Child, JobFacts, PodFacts
 from orderflow_operator.manifest import Manifest, Owner
 from orderflow_operator.observing import Known
 from orderflow_operator.plan import workloads
 from orderflow_operator.plan.surroundings import surroundings
 from orderflow_operator.revisions import Copy, Revision
-from orderflow_operator.rollout.model import Action, Allow, Rollout, Scale
+from orderflow_operator.rollout.model import Action, Allow, Rollout, RunShadow, Scale
 from orderflow_operator.seen import Named
 
 Prepared = Mapping[str, tuple[str, ...]]
@@ -32,6 +32,7 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
         prepared: who may write, as far as Jobs have seen to it.
         failed: contexts whose Job has failed, with its name.
         missing: revisions that are asked for and not on record, as ``context/revision``.
+        nudges: by pod, the share that it has to be told of.
     """
 
     objects: tuple[Manifest, ...]
@@ -39,6 +40,7 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     prepared: dict[str, tuple[str, ...]]
     failed: dict[str, str]
     missing: tuple[str, ...]
+    nudges: dict[str, str]
 
 
 def carried(
@@ -50,14 +52,23 @@ def carried(
     known: Known,
     prepared: Prepared,
     offered: frozenset[str] = frozenset(),
+    *,
+    has_topics: bool = True,
 ) -> Carried:
-    """Return what is to be there for ``actions`` to be so."""
-    turn = _Turn(owner, children, known, dict(prepared))
+    """Return what is to be there for ``actions`` to be so.
+
+    Args:
+        offered: the kinds of Prometheus' operator that the cluster has.
+        has_topics: whether the topics are there: no processor is started before, for none would be made for it later.
+    """
+    turn = _Turn(owner, children, known, dict(prepared), has_topics=has_topics)
     actions = tuple(actions)
     for allow in (one for one in actions if isinstance(one, Allow)):
         turn.allow(allow.processor, allow.revisions)
     for scale in (one for one in actions if isinstance(one, Scale)):
         turn.scale(scale)
+    for shadow in (one for one in actions if isinstance(one, RunShadow)):
+        turn.shadow(shadow, resource)
     for context in CONTEXTS:
         turn.serve(context, _serving(rollout, context))
     kept = _remembered(rollout)
@@ -67,17 +78,26 @@ def carried(
         prepared=turn.prepared,
         failed=turn.failed,
         missing=tuple(turn.missing),
+        nudges=turn.nudges,
     )
 
 
 class _Turn:
     def __init__(
-        self, owner: Owner, children: Mapping[Named, Child], known: Known, prepared: dict[str, tuple[str, ...]]
+        self,
+        owner: Owner,
+        children: Mapping[Named, Child],
+        known: Known,
+        prepared: dict[str, tuple[str, ...]],
+        *,
+        has_topics: bool,
     ) -> None:
         self._owner = owner
         self._children = children
         self._known = known
+        self._has_topics = has_topics
         self.prepared = prepared
+        self.nudges: dict[str, str] = {}
         self.objects: list[Manifest] = []
         self.failed: dict[str, str] = {}
         self.missing: list[str] = []
@@ -109,10 +129,27 @@ class _Turn:
         revision = self._revision(scale.processor, scale.revision)
         if revision is None:
             return
-        manifest = workloads.processor(self._owner, revision, scale.replicas, scale.partitions)
+        manifest = workloads.processor(self._owner, revision, scale.replicas)
         named = Named("Deployment", manifest["metadata"]["name"])
-        if self._may_run(revision) or named in self._children:
-            self.objects.append(manifest)
+        if named in self._children or (self._may_run(revision) and self._has_topics):
+            self.objects += [workloads.share(self._owner, revision, scale.partitions), manifest]
+            self._nudge(revision, workloads.share_text(scale.partitions))
+
+    def _nudge(self, revision: Revision, share: str) -> None:
+        for named, child in self._children.items():
+            pod = child.facts
+            mine = isinstance(pod, PodFacts) and (pod.component, pod.revision) == (revision.context, revision.name)
+            if isinstance(pod, PodFacts) and mine and pod.told != share and not pod.leaving:
+                self.nudges[named.name] = share
+
+    def shadow(self, shadow: RunShadow, resource: OrderFlow) -> None:
+        """See to it that a revision decides recorded decisions again."""
+        revision = self._revision(shadow.processor, shadow.revision)
+        if revision is None:
+            return
+        wanted = resource.spec.processors.of(shadow.processor).shadow
+        meant = tuple(f"{one.event}={','.join(one.parts)}" if one.parts else one.event for one in wanted.differences)
+        self.objects.append(workloads.shadowing(self._owner, revision, wanted.sample_size, meant))
 
     def serve(self, context: str, name: str) -> None:
         """See to it that the context's API runs on the revision ``name``."""

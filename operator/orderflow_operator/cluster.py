@@ -62,7 +62,7 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Manifest]:
+    async def listed(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Manifest]:
         """Return all objects of a kind that a label selector names, in one namespace or, without one, in all."""
         query = [("labelSelector", selector)] if selector else []
         answer = await self._ask("GET", kind, path_of(api_version, kind, namespace), query)
@@ -132,7 +132,7 @@ class Cluster:
                 method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             response = await self._client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(PATIENCE))
-            answer = await response.read()
+            answer: bytes = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterAway(f"the API server does not answer: {type(error).__name__}") from error
         return _answer(response.status, answer)

@@ -37,20 +37,19 @@ RULES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
             )
             for context in CONTEXTS
         ),
+        ("has(self.broker.address)", f"broker.address: expected host:port: {_IN_CLUSTER}"),
+        (
+            "has(self.database.url) && self.database.url.startsWith('postgresql')"
+            " && self.database.url.contains('{context}')",
+            f"database.url: expected a URL that begins with postgresql and has {{context}} in it: {_IN_CLUSTER}",
+        ),
         (
             "!(self.production && has(self.simulation))",
             "simulation: faults are not simulated where production is true",
         ),
     ),
-    "spec.broker": (("has(self.address)", f"address: expected host:port: {_IN_CLUSTER}"),),
     "spec.broker.partitions": (
         ("self == oldSelf", "partitions cannot be changed once there are topics: orders would move between them"),
-    ),
-    "spec.database": (
-        (
-            "has(self.url) && self.url.startsWith('postgresql') && self.url.contains('{context}')",
-            f"url: expected a URL that begins with postgresql and has {{context}} in it: {_IN_CLUSTER}",
-        ),
     ),
     "spec.pods.envFrom[]": (
         ("has(self.configMapRef) != has(self.secretRef)", "expected exactly one of configMapRef and secretRef"),
@@ -146,9 +145,10 @@ def _schema() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": {**spec, "default": {}},
+            "spec": spec,
             "status": schema_of(types.type_info(Status)),
         },
+        "required": ["spec"],
     }
     for path, rules in RULES.items():
         _at_path(schema, path)["x-kubernetes-validations"] = [{"rule": rule, "message": why} for rule, why in rules]

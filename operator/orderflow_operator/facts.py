@@ -1,11 +1,12 @@
 """What is kept of the objects in the cluster: the few facts that anything depends on, and never a Secret's content."""
 
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
 from orderflow_operator.manifest import Manifest
-from orderflow_operator.names import COMPONENT, CONTEXT, INSTANCE, MANAGER, REVISION
+from orderflow_operator.names import COMPONENT, CONTEXT, INSTANCE, MANAGER, PARTITIONS, REVISION
 from orderflow_operator.revisions import Revision
 from orderflow_operator.sparse import digest
 
@@ -26,7 +27,13 @@ FAULTS: Final = frozenset(
 
 
 class PodFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A pod. ``problem`` is what keeps it from running; ``unscheduled`` why it has no node."""
+    """A pod.
+
+    Attributes:
+        problem: what keeps it from running; ``unscheduled`` is why it has no node.
+        told: the share that it was last told of.
+        word: what its container left behind when it ended, at ``ended_at``, with success.
+    """
 
     component: str
     context: str
@@ -37,6 +44,9 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     unscheduled: str = ""
     address: str = ""
+    told: str = ""
+    word: str = ""
+    ended_at: float = 0.0
 
 
 class DeploymentFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +117,7 @@ def pod_facts(body: Manifest) -> PodFacts:
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     containers: list[dict[str, Any]] = status.get("containerStatuses", [])
     scheduled = conditions.get("PodScheduled", {})
+    ended = next((state for one in containers if (state := one.get("state", {}).get("terminated"))), {})
     problems = [problem for one in containers if (problem := _problem(one))]
     return PodFacts(
         component=labels.get(COMPONENT, ""),
@@ -118,6 +129,9 @@ def pod_facts(body: Manifest) -> PodFacts:
         problem=problems[0] if problems else "",
         unscheduled=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
         address=status.get("podIP", ""),
+        told=body["metadata"].get("annotations", {}).get(PARTITIONS, ""),
+        word=ended.get("message", "") if ended.get("exitCode") == 0 else "",
+        ended_at=_seconds(ended.get("finishedAt")),
     )
 
 
@@ -150,6 +164,10 @@ def _revision(body: Manifest) -> Revision | None:
         return msgspec.convert(body.get("data"), Revision)
     except msgspec.ValidationError:
         return None  # another version's, or nobody's: it cannot be run again
+
+
+def _seconds(moment: str | None) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
 def _ours(metadata: Manifest) -> str:

@@ -16,6 +16,8 @@ INSTANCE: Final = "app.kubernetes.io/instance"
 COMPONENT: Final = "app.kubernetes.io/component"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 REVISION: Final = f"{GROUP}/revision"
+PARTITIONS: Final = f"{GROUP}/partitions"
+"""The annotation of a pod with the share that it was last told of: changing it has the kubelet bring the file at once."""
 CONTEXT: Final = f"{GROUP}/context"
 
 HEALTH_PORT: Final = 8081

@@ -166,7 +166,6 @@ class Operator:
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
-            identity=self._configuration.identity,
         )
         if not self._stop.is_set():
             # kopf has taken the signal, or could not go on.
@@ -205,7 +204,7 @@ class Operator:
         for kind, (api, selector) in WATCHED.items():
             listed: list[Key] = []
             for namespace in self._configuration.namespaces or ("",):
-                for item in await self._cluster.list(api, kind, namespace, selector):
+                for item in await self._cluster.listed(api, kind, namespace, selector):
                     body = {"apiVersion": api, "kind": kind, **item}
                     listed.append(Key(body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._concern(self._seen.put(kind, body))

@@ -95,7 +95,7 @@ def _default(field: types.Field, schema: Schema) -> Any:
         return sparse(default)
     if schema.get("type") == "number" and isinstance(default, float) and default.is_integer():
         return int(default)
-    return msgspec.to_builtins(default)
+    return sparse(default)
 
 
 def _range(found: types.IntType | types.FloatType) -> Schema:

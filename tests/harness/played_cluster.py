@@ -19,6 +19,7 @@ from orderflow_operator.rollout.model import (
     RunShadow,
     Scale,
     ShadowSeen,
+    Verb,
     Wanted,
 )
 
@@ -63,14 +64,14 @@ class PlayedCluster:
     partitions: int
     faults: dict[str, Fault] = field(default_factory=dict)
     now: float = 1000.0
-    rollout: Rollout = Rollout()
+    rollout: Rollout = field(default_factory=Rollout)
     revisions: dict[str, dict[str, Pods]] = field(default_factory=dict)
     shadows: dict[str, ShadowSeen] = field(default_factory=dict)
     measurements: dict[str, dict[str, Measurement]] = field(default_factory=dict)
     allowed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     data: bool = True
     command: Command | None = None
-    hurried: bool = False
+    verbs: set[Verb] = field(default_factory=set)
 
     def decide(self, wanted: Wanted, *, recorded: bool = True, done: int | None = None) -> tuple[Action, ...]:
         """Decide; then record, unless the operator dies before, and do the first ``done`` actions, or all."""

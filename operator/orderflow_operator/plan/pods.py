@@ -20,6 +20,10 @@ from orderflow_operator.settings import CREDENTIALS
 
 SETTINGS: Final = "/etc/orderflow"
 FILE: Final = "deployment.json"
+SHARE_FOLDER: Final = "/etc/orderflow-share"
+SHARE_FILE: Final = "partitions"
+TERMINATION_LOG: Final = "/dev/termination-log"
+"""Where a container leaves its last word."""
 
 REQUESTS: Final = {"cpu": "100m", "memory": "192Mi"}
 LIMITS: Final = {"memory": "512Mi"}
@@ -31,12 +35,24 @@ STARTS: Final = 90
 """A process that is not alive three minutes after its start never will be: on a crowded node Python starts slowly."""
 
 
-def processor_pod(owner: Owner, revision: Revision, annotations: dict[str, str]) -> Manifest:
-    """Return the template of the pods that take messages. ``annotations`` may change while they run."""
+def processor_pod(owner: Owner, revision: Revision) -> Manifest:
+    """Return the template of the pods that take messages.
+
+    How many partitions they may have together stands in a ConfigMap of its own, and changes while they run.
+    """
     command = ["orderflow", "run", revision.context, "--instance", "$(POD_NAME)"]
     template = _template(owner, revision, revision.context, command, ("metrics", HEALTH_PORT))
-    template["metadata"].setdefault("annotations", {}).update(annotations)
+    container = template["spec"]["containers"][0]
+    container["env"].append({"name": "ORDERFLOW_SHARE", "value": f"{SHARE_FOLDER}/{SHARE_FILE}"})
+    # The whole folder: a file that is mounted by itself never sees the next content.
+    container["volumeMounts"].append({"name": "share", "mountPath": SHARE_FOLDER, "readOnly": True})
+    template["spec"]["volumes"].append({"name": "share", "configMap": {"name": share_name(owner, revision)}})
     return template
+
+
+def share_name(owner: Owner, revision: Revision) -> str:
+    """Return the name of the ConfigMap with the share of a revision's pods."""
+    return f"{processor_name(owner.name, revision.context, revision.name)}-share"
 
 
 def api_pod(owner: Owner, revision: Revision, component: str) -> Manifest:

@@ -4,7 +4,7 @@ import msgspec
 
 from orderflow_operator.manifest import Manifest, Owner, owned
 from orderflow_operator.names import COMPONENT, CONTEXT, INSTANCE, REVISION, api_name, labels, processor_name
-from orderflow_operator.plan.pods import FILE, api_pod, job_pod, processor_pod
+from orderflow_operator.plan.pods import FILE, SHARE_FILE, TERMINATION_LOG, api_pod, job_pod, processor_pod, share_name
 from orderflow_operator.revisions import Revision
 from orderflow_operator.settings import file_of
 from orderflow_operator.sparse import digest
@@ -18,14 +18,13 @@ JOB_KEPT_SECONDS = 600
 """A job is there for so long after its end, for people to read; one that has failed is tried again after that."""
 JOB_RETRIES = 4
 
-PARTITIONS = "orderflow.dev/partitions"
-"""The annotation of a processor's pods that says how many partitions its revision may have; absent: as many as it gets."""
+SHADOW_RETRIES = 1
+"""A database that is away for a moment; what fails twice for a reason of its own fails always."""
 
 
-def processor(owner: Owner, revision: Revision, replicas: int, partitions: int | None) -> Manifest:
+def processor(owner: Owner, revision: Revision, replicas: int) -> Manifest:
     """Return the Deployment of one revision of a processor."""
     own = {**labels(owner.name, revision.context), CONTEXT: revision.context, REVISION: revision.name}
-    annotations = {} if partitions is None else {PARTITIONS: str(partitions)}
     content = {
         "replicas": replicas,
         "revisionHistoryLimit": 1,
@@ -33,13 +32,44 @@ def processor(owner: Owner, revision: Revision, replicas: int, partitions: int |
         # Never a pod more than there are partitions: what changes in place makes room first.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
         "selector": {"matchLabels": {key: own[key] for key in (INSTANCE, COMPONENT, REVISION)}},
-        "template": processor_pod(owner, revision, {}),
+        "template": processor_pod(owner, revision),
     }
-    manifest = owned(
-        owner, "apps/v1", "Deployment", processor_name(owner.name, revision.context, revision.name), own, spec=content
-    )
-    manifest["metadata"]["annotations"] = annotations
-    return manifest
+    name = processor_name(owner.name, revision.context, revision.name)
+    return owned(owner, "apps/v1", "Deployment", name, own, spec=content)
+
+
+def share(owner: Owner, revision: Revision, partitions: int | None) -> Manifest:
+    """Return the ConfigMap that tells a revision's pods how many partitions they may have; it changes while they run."""
+    own = {**labels(owner.name, revision.context), CONTEXT: revision.context, REVISION: revision.name}
+    data = {SHARE_FILE: share_text(partitions)}
+    return owned(owner, "v1", "ConfigMap", share_name(owner, revision), own, data=data)
+
+
+def share_text(partitions: int | None) -> str:
+    """Return how a share is written: a number, or ``all``."""
+    return "all" if partitions is None else str(partitions)
+
+
+def shadowing(owner: Owner, revision: Revision, sample: int, meant: tuple[str, ...]) -> Manifest:
+    """Return the Job that has ``revision``'s code decide recorded decisions again; its pod's last word is the result.
+
+    Args:
+        sample: how many decisions at the most.
+        meant: the differences that are meant: a message type, or ``TYPE=part,part``.
+    """
+    component = f"{revision.context}-shadow"
+    own = {**labels(owner.name, component), CONTEXT: revision.context, REVISION: revision.name}
+    command = ["orderflow", "shadow", revision.context, "--sample", str(sample), "--report", TERMINATION_LOG]
+    for one in meant:
+        command += ["--meant", one]
+    content = {
+        "backoffLimit": SHADOW_RETRIES,
+        "activeDeadlineSeconds": JOB_SECONDS,
+        "ttlSecondsAfterFinished": JOB_KEPT_SECONDS,
+        "template": job_pod(owner, revision, component, command),
+    }
+    name = f"{owner.name}-{revision.context}-shadow-{digest([revision.name, sample, *meant])}"
+    return owned(owner, "batch/v1", "Job", name, own, spec=content)
 
 
 def api(owner: Owner, revision: Revision, replicas: int) -> Manifest:
