@@ -42,7 +42,8 @@ test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they 
 	$(CLUSTER) build
 	$(BIN)/pytest tests/cluster
 
-manifests: $(INSTALLED) ## Render manifests/operator.yaml, for those without Helm, from the chart
+manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
+	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
 	$(CLUSTER) operator >manifests/operator.yaml.new
 	mv manifests/operator.yaml.new manifests/operator.yaml
 
