@@ -16,6 +16,7 @@ from orderflow.runtime.context import Context
 from orderflow.runtime.database import open_database
 from orderflow.runtime.preparing import allow
 from orderflow.runtime.retention import Keeping
+from orderflow.runtime.share import share_of
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
@@ -90,6 +91,7 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         prepare=_stocking(resource.spec.products) if context == "inventory" else None,
         dead_letters=resource.spec.dead_letters,
         keeping=_keeping(resource.spec.retention),
+        share=share_of(os.environ),
     )
 
 
