@@ -26,11 +26,11 @@ class ClusterError(Exception):
     """Something the API server was asked for did not come about."""
 
 
-class ClusterAway(ClusterError):
+class ClusterAway(ClusterError):  # noqa: N818 - a condition, not a fault
     """No answer, or none for now."""
 
 
-class Refused(ClusterError):
+class Refused(ClusterError):  # noqa: N818 - says what happened
     """An answer that says no. ``status`` is HTTP's."""
 
     def __init__(self, status: int, message: str) -> None:
