@@ -132,7 +132,7 @@ class Cluster:
                 method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             response = await self._client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(PATIENCE))
-            answer: bytes = await response.read()  # type: ignore[no-untyped-call]
+            answer: bytes = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterAway(f"the API server does not answer: {type(error).__name__}") from error
         return _answer(response.status, answer)
