@@ -6,6 +6,7 @@ import msgspec
 
 from orderflow.spec.resource import CONTEXTS
 from orderflow_operator.facts import Child, DeploymentFacts, PodFacts
+from orderflow_operator.names import HEALTH_PORT
 from orderflow_operator.revisions import Revision
 from orderflow_operator.rollout.model import Declaration, ProcessorSeen, RevisionSeen, Rollout, ShadowSeen
 from orderflow_operator.seen import Named
@@ -112,9 +113,14 @@ class _ShadowWord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def addresses(children: Mapping[Named, Child], contexts: Collection[str]) -> dict[str, str]:
-    """Return where the processors of these contexts have their metrics, by pod."""
+    """Return the roots of the servers that have the metrics of these contexts' processors, by pod."""
     pods = {named.name: child.facts for named, child in children.items() if isinstance(child.facts, PodFacts)}
-    return {name: pod.address for name, pod in pods.items() if pod.component in contexts and pod.address}
+    return {name: _root(pod.address) for name, pod in pods.items() if pod.component in contexts and pod.address}
+
+
+def _root(address: str) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{HEALTH_PORT}"
 
 
 def pods_of(children: Mapping[Named, Child], context: str, revision: str) -> list[str]:

@@ -101,6 +101,10 @@ class Reconciler:
         self._topics: dict[Key, _Topics] = {}
         self._pods = Pods(now)
 
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        await self._pods.close()
+
     async def look(self, key: Key) -> float | None:
         """Look at a resource and make everything so; return the seconds after which to look again, if at all.
 
