@@ -34,9 +34,9 @@ async def _operate() -> int:
 
 async def _find_cluster(settings: ClientConfiguration) -> None:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(settings)
     else:
-        await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        await config.load_kube_config(client_configuration=settings)
 
 
 def _configuration() -> Configuration:

@@ -1,8 +1,8 @@
 """From what the rollout asks for to the objects that make it so: pure.
 
 A revision gets its first pod when its database is ready for it: a Job migrates, and tells the database who may write.
-What the Job has done stands in the status as ``prepared``; until then the revision's Deployment waits. A revision that is
-taken back is forbidden to write by the same Job, in the same breath in which its pods are told to leave.
+What the Job has done stands in the status as ``prepared``; until then the revision's Deployment waits. A revision that
+is taken back is forbidden to write by the same Job, in the same breath in which its pods are told to leave.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -26,11 +26,11 @@ class ClusterError(Exception):
     """Something the API server was asked for did not come about."""
 
 
-class ClusterAway(ClusterError):
+class ClusterAway(ClusterError):  # noqa: N818 - a condition, not a fault
     """No answer, or none for now."""
 
 
-class Refused(ClusterError):
+class Refused(ClusterError):  # noqa: N818 - says what happened
     """An answer that says no. ``status`` is HTTP's."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -132,7 +132,7 @@ class Cluster:
                 method, path, query_params=query or [], header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             response = await self._client.call_api(*asked, _request_timeout=aiohttp.ClientTimeout(PATIENCE))
-            answer: bytes = await response.read()  # type: ignore[no-untyped-call]
+            answer: bytes = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterAway(f"the API server does not answer: {type(error).__name__}") from error
         return _answer(response.status, answer)

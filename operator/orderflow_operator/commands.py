@@ -10,7 +10,7 @@ from typing import Final, cast, get_args
 from orderflow_operator.names import GROUP
 from orderflow_operator.rollout.model import Command, Verb
 
-VERBS: Final = cast(tuple[Verb, ...], get_args(Verb))
+VERBS: Final = cast("tuple[Verb, ...]", get_args(Verb))
 
 
 def command_of(annotations: Mapping[str, str], handled: Mapping[str, str]) -> Command | None:

@@ -19,6 +19,10 @@ from orderflow_operator.schema import Schema, schema_of
 
 Rule = dict[str, str]
 
+_IDLE: Final = "a replica without a partition has nothing to do"
+_POSTGRES: Final = (
+    "has(self.database.url) && self.database.url.startsWith('postgresql') && self.database.url.contains('{context}')"
+)
 _IN_CLUSTER: Final = "in a cluster the broker and the databases are servers of their own"
 
 RULES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
@@ -32,15 +36,13 @@ RULES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         *(
             (
                 f"self.processors.{context}.replicas <= self.broker.partitions",
-                f"processors.{context}.replicas: expected at most broker.partitions: "
-                "a replica without a partition has nothing to do",
+                f"processors.{context}.replicas: expected at most broker.partitions: {_IDLE}",
             )
             for context in CONTEXTS
         ),
         ("has(self.broker.address)", f"broker.address: expected host:port: {_IN_CLUSTER}"),
         (
-            "has(self.database.url) && self.database.url.startsWith('postgresql')"
-            " && self.database.url.contains('{context}')",
+            _POSTGRES,
             f"database.url: expected a URL that begins with postgresql and has {{context}} in it: {_IN_CLUSTER}",
         ),
         (

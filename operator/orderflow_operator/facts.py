@@ -117,7 +117,7 @@ def pod_facts(body: Manifest) -> PodFacts:
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     containers: list[dict[str, Any]] = status.get("containerStatuses", [])
     scheduled = conditions.get("PodScheduled", {})
-    ended = next((state for one in containers if (state := one.get("state", {}).get("terminated"))), {})
+    ended: dict[str, Any] = next((state for one in containers if (state := one.get("state", {}).get("terminated"))), {})
     problems = [problem for one in containers if (problem := _problem(one))]
     return PodFacts(
         component=labels.get(COMPONENT, ""),
@@ -172,7 +172,5 @@ def _seconds(moment: str | None) -> float:
 
 def _ours(metadata: Manifest) -> str:
     entries = metadata.get("managedFields", ())
-    mine = [
-        one.get("fieldsV1") for one in entries if one.get("manager") == MANAGER and one.get("operation") == "Apply"
-    ]
+    mine = [one.get("fieldsV1") for one in entries if one.get("manager") == MANAGER and one.get("operation") == "Apply"]
     return digest(mine) if mine else ""

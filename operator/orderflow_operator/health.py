@@ -50,7 +50,7 @@ class Health:
 
 
 def _answering(look: Looker) -> Handler:
-    async def answer(_request: web.Request) -> web.StreamResponse:  # noqa: RUF029 - aiohttp's way
+    async def answer(_request: web.Request) -> web.StreamResponse:
         checks = look()
         ok = all(check.ok for check in checks)
         body = msgspec.json.encode({"status": "ok" if ok else "failing", "checks": checks})
@@ -60,7 +60,7 @@ def _answering(look: Looker) -> Handler:
 
 
 def _metrics(registry: CollectorRegistry) -> Handler:
-    async def answer(_request: web.Request) -> web.StreamResponse:  # noqa: RUF029
+    async def answer(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return answer

@@ -1,8 +1,8 @@
 """One writer at a time: a Lease, as Kubernetes' own controllers have.
 
-Whoever holds it renews it. Who cannot stops writing before anybody else may begin, and goes on if it is still the holder
-when the API server is back: nobody else could have taken it meanwhile without that server. Who finds another holder ends:
-what it knows is of no more use.
+Whoever holds it renews it. Who cannot stops writing before anybody else may begin, and goes on if it is still the
+holder when the API server is back: nobody else could have taken it meanwhile without that server. Who finds another
+holder ends: what it knows is of no more use.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LASTS: Final = 15.0
 RENEWED: Final = 5.0
 """Seconds between renewals: two may fail. They are the requests that an operator at rest makes."""
 SAFE: Final = 10.0
-"""Seconds after the last renewal for which the holder goes on writing: a request that is under way then has 5 s left."""
+"""Seconds after the last renewal for which the holder goes on writing: a request under way has 5 s left."""
 NAME: Final = "orderflow-operator"
 API: Final = "coordination.k8s.io/v1"
 

@@ -1,4 +1,4 @@
-"""What things are called in the cluster. Names and labels are part of the interface: dashboards and people select by them."""
+"""What things are called in the cluster. Names and labels are part of the interface: people select by them."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ COMPONENT: Final = "app.kubernetes.io/component"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 REVISION: Final = f"{GROUP}/revision"
 PARTITIONS: Final = f"{GROUP}/partitions"
-"""The annotation of a pod with the share that it was last told of: changing it has the kubelet bring the file at once."""
+"""The annotation of a pod with the share that it was last told of: a change has the kubelet bring the file at once."""
 CONTEXT: Final = f"{GROUP}/context"
 
 HEALTH_PORT: Final = 8081

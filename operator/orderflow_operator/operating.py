@@ -119,7 +119,7 @@ class Operator:
         self._standing = "leading"
         for key in self._seen.resources:
             self._work.add(key)
-        async with asyncio.TaskGroup() as together:
+        async with contextlib.aclosing(reconciler), asyncio.TaskGroup() as together:
             together.create_task(self._lease.keep(), name="lease")
             together.create_task(self._watch(), name="watch")
             for number in range(WORKERS):

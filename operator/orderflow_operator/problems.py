@@ -25,7 +25,7 @@ def unknown_sources(found: Iterable[Unknown]) -> Iterator[Problem]:
     """Yield what is referred to and does not exist."""
     for one in found:
         kind = one.source.kind
-        message = f"{one.field}: there is no {kind} {one.source.name!r} in this namespace. Create it, or name another one"
+        message = f"{one.field}: there is no {kind} {one.source.name!r} in this namespace. Create it, or name another"
         yield Problem(reason=f"Unknown{kind}", message=message)
 
 

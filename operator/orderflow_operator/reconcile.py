@@ -38,7 +38,6 @@ from orderflow_operator.rollout.model import (
     ProcessorSeen,
     Rollout,
     Say,
-    ShadowSeen,
     Wanted,
     WantedProcessor,
 )
@@ -55,6 +54,9 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
         credentials: whether the Secret with the database's credentials exists.
         topics: whether the topics are as they are to be; ``None`` while nobody has looked.
         topics_problem: why they are not.
+        measurements: by context and gate, the last one.
+        outside: the pods that say that they are out of their group, and are to be.
+        offered: the kinds of Prometheus' operator that the cluster has.
     """
 
     body: Manifest
@@ -67,7 +69,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     topics: bool | None = None
     topics_problem: Problem | None = None
     measurements: Mapping[str, Mapping[str, Measurement]] = {}
-    shadows: Mapping[str, ShadowSeen] = {}
+    outside: frozenset[str] = frozenset()
     offered: frozenset[str] = frozenset()
 
 
@@ -79,6 +81,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         copies: of ConfigMaps and Secrets; they come before ``objects``.
         unwanted: to be deleted.
         actions: what the rollout asks for besides.
+        nudges: by pod, the share that it has to be told of.
         again: seconds after which to look again.
     """
 
@@ -87,6 +90,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     copies: tuple[Copy, ...] = ()
     unwanted: tuple[Named, ...] = ()
     actions: tuple[Action, ...] = ()
+    nudges: dict[str, str] = {}
     again: float | None = None
 
 
@@ -192,6 +196,7 @@ class _Turn:
             self._known,
             self._before.prepared,
             self._looked.offered,
+            has_topics=self._looked.topics is True,
         )
         problems = (
             *self._unknown(),
@@ -212,6 +217,7 @@ class _Turn:
             copies=carrying.copies,
             unwanted=self._unwanted((*carrying.objects,), carrying.copies),
             actions=tuple(one for one in actions if not isinstance(one, LookAgain)),
+            nudges=carrying.nudges,
             again=min((one.seconds for one in actions if isinstance(one, LookAgain)), default=None),
         )
 
@@ -262,11 +268,9 @@ class _Turn:
 
     def _seen(self) -> dict[str, ProcessorSeen]:
         looked = self._looked
-        seen = processors_seen(looked.children, looked.groups, self._rollout)
+        seen = processors_seen(looked.children, looked.groups, self._rollout, looked.outside)
         return {
-            context: msgspec.structs.replace(
-                one, measurements=dict(looked.measurements.get(context, {})), shadow=looked.shadows.get(context)
-            )
+            context: msgspec.structs.replace(one, measurements=dict(looked.measurements.get(context, {})))
             for context, one in seen.items()
         }
 

@@ -6,7 +6,7 @@ changed by anybody since is not applied again.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -21,8 +21,9 @@ from orderflow_operator.events import event
 from orderflow_operator.facts import content_of
 from orderflow_operator.manifest import Manifest, owned
 from orderflow_operator.metrics import Metrics
-from orderflow_operator.names import CONTEXT, FINALIZER, GROUP, VERSION, labels
+from orderflow_operator.names import CONTEXT, FINALIZER, GROUP, PARTITIONS, VERSION, labels
 from orderflow_operator.observing import Group
+from orderflow_operator.pods import Pods
 from orderflow_operator.problems import Problem
 from orderflow_operator.reconcile import (
     Looked,
@@ -98,6 +99,11 @@ class Reconciler:
         self._now = now
         self._applied: dict[Key, dict[Named, tuple[str, str]]] = {}
         self._topics: dict[Key, _Topics] = {}
+        self._pods = Pods(now)
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        await self._pods.close()
 
     async def look(self, key: Key) -> float | None:
         """Look at a resource and make everything so; return the seconds after which to look again, if at all.
@@ -123,7 +129,8 @@ class Reconciler:
             await self._write_status(key, body, outcome.status)
         await self._tell(body, before, outcome)
         await self._make_so(key, body, outcome)
-        self._measure(outcome, began)
+        await self._pods.measure(key, looked, outcome)
+        self._count(outcome, began)
         return self._again(looked, outcome)
 
     # What there is
@@ -146,7 +153,13 @@ class Reconciler:
         trouble = await self._topics_problem(key, resource)
         groups = {} if trouble is not None else await self._groups(resource)
         return msgspec.structs.replace(
-            looked, topics=trouble is None, topics_problem=trouble, groups=groups, now=self._now()
+            looked,
+            topics=trouble is None,
+            topics_problem=trouble,
+            groups=groups,
+            outside=await self._pods.outside(key, looked),
+            measurements=self._pods.measurements(key),
+            now=self._now(),
         )
 
     async def _topics_problem(self, key: Key, resource: OrderFlow) -> Problem | None:
@@ -176,9 +189,7 @@ class Reconciler:
         found: dict[str, Group] = {}
         for context in CONTEXTS:
             try:
-                found[context] = await self._brokers.group(
-                    address, f"{prefix}{context}", f"{prefix}{context}-commands"
-                )
+                found[context] = await self._brokers.group(address, f"{prefix}{context}", f"{prefix}{context}-commands")
             except BrokerAway as error:
                 log.warning("a group cannot be seen", context=context, reason=str(error))
         return found
@@ -198,6 +209,10 @@ class Reconciler:
             await self._copy(key, body, copy)
         for manifest in outcome.objects:
             await self._apply(key, manifest)
+        for pod, share in outcome.nudges.items():
+            await self._cluster.merge(
+                "v1", "Pod", key.namespace, pod, {"metadata": {"annotations": {PARTITIONS: share}}}
+            )
         for named in outcome.unwanted:
             await self._cluster.delete(API_VERSIONS[named.kind], named.kind, key.namespace, named.name)
 
@@ -258,6 +273,7 @@ class Reconciler:
         self._seen.forget(key)
         self._applied.pop(key, None)
         self._topics.pop(key, None)
+        self._pods.forget(key)
 
     # What is said
 
@@ -276,7 +292,7 @@ class Reconciler:
         except Refused as refused:
             log.warning("an event was refused", reason=str(refused))
 
-    def _measure(self, outcome: Outcome, began: float) -> None:
+    def _count(self, outcome: Outcome, began: float) -> None:
         for say in said(outcome):
             if say.reason == "RolledBack":
                 self._metrics.detection.observe(max(0.0, self._now() - began))
@@ -290,7 +306,9 @@ class Reconciler:
             # Somebody has to see to it; a broker that is back is noticed all the same.
             return min(30.0, outcome.again or 30.0)
         autoscaled = any(
-            one.get("autoscaling") for one in looked.body["spec"].get("processors", {}).values() if isinstance(one, dict)
+            one.get("autoscaling")
+            for one in looked.body["spec"].get("processors", {}).values()
+            if isinstance(one, dict)
         )
         resting = outcome.status.phase == "Stable" and not autoscaled
         return AT_REST if resting else outcome.again
@@ -299,5 +317,3 @@ class Reconciler:
 def _has_credentials(resource: OrderFlow, digests: object) -> bool:
     credentials = resource.spec.database.credentials
     return credentials is None or Source("Secret", credentials.name) in digests  # type: ignore[operator]
-
-

@@ -22,7 +22,7 @@ _ATTRIBUTE: Final = re.compile(r"^ {8}(\w+(?:, \w+)*): (.*(?:\n {12}.*)*)", re.M
 _BOUNDS: Final = {"ge": ("minimum", False), "gt": ("minimum", True), "le": ("maximum", False), "lt": ("maximum", True)}
 
 
-def schema_of(found: types.Type) -> Schema:
+def schema_of(found: types.Type) -> Schema:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of type
     """Return the structural schema of a type.
 
     Raises:

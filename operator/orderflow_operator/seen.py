@@ -1,7 +1,7 @@
 """What the watches have told, of all resources: looked things up in, never asked the API server for.
 
-Kept in step by events. An event that was lost shows in the listing that follows a broken watch: what it does not name is
-gone (:meth:`Seen.only`).
+Kept in step by events. An event that was lost shows in the listing that follows a broken watch: what it does not name
+is gone (:meth:`Seen.only`).
 """
 
 from collections import defaultdict

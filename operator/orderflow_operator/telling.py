@@ -65,9 +65,7 @@ def _without_lag(status: Status) -> Status:
     return msgspec.structs.replace(status, lag=None, processors=processors)
 
 
-def _processor(
-    context: str, processor: ProcessorRollout, seen: ProcessorSeen, groups: Groups
-) -> ProcessorStatus:
+def _processor(context: str, processor: ProcessorRollout, seen: ProcessorSeen, groups: Groups) -> ProcessorStatus:
     group = groups.get(context)
     return ProcessorStatus(
         revision=processor.stable or processor.target,

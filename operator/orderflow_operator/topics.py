@@ -1,7 +1,7 @@
 """Which topics a resource has, with which settings, and what has to be done about those there are: pure.
 
-Partitions never change and nothing is deleted here. A topic with another number of partitions is a problem for a person:
-with another number an order's messages would move between partitions.
+Partitions never change and nothing is deleted here. A topic with another number of them is a problem for a person: with
+another number an order's messages would move between partitions.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def topics_of(resource: OrderFlow) -> Topics:
 
 
 def changelogs() -> tuple[str, ...]:
-    """Return the changelogs of the contexts' tables, without the prefix: each one's aggregates, and analytics' windows."""
+    """Return the changelogs of the contexts' tables, without the prefix: aggregates, and analytics' windows."""
     tables = [(context, f"{context}-state") for context in CONTEXTS] + [("analytics", "analytics-windows")]
     return tuple(f"{context}-{table}-changelog" for context, table in tables)
 

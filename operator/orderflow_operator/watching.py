@@ -45,14 +45,14 @@ def registry(told: Told, heard: Callable[[], None], kinds: Sequence[str]) -> kop
         group, _, version = WATCHED[kind][0].rpartition("/")
 
         @kopf.on.event(group, version, PLURALS[kind], id=kind, registry=handlers)
-        async def handle(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002, RUF029 - kopf's word
+        async def handle(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002 - kopf's word
             told(kind, type, dict(body))
 
     for kind in kinds:
         watch(kind)
 
     @kopf.on.event("coordination.k8s.io", "v1", "leases", id="Lease", registry=handlers)
-    async def renewed(**_: object) -> None:  # noqa: RUF029 - kopf wants it so
+    async def renewed(**_: object) -> None:
         heard()
 
     @kopf.on.login(registry=handlers)

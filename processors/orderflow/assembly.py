@@ -17,6 +17,7 @@ from orderflow.runtime.database import open_database, reading
 from orderflow.runtime.preparing import allow, allow_only
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.shadowing import Shadowed, shadowed
+from orderflow.runtime.share import share_of
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
@@ -106,6 +107,7 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         dead_letters=resource.spec.dead_letters,
         keeping=_keeping(resource.spec.retention),
         migrates=deployment.migrates,
+        share=share_of(os.environ),
     )
 
 

@@ -4,6 +4,7 @@ Each command imports what it needs when it runs: ``orderflow status`` has no bus
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ class LazyGroup(click.Group):
         "dlq": "orderflow.oncall.dlq",
         "outbox": "orderflow.oncall.outbox",
         "tasks": "orderflow.oncall.tasks",
+        "rollout": "orderflow.rollouts.command",
         "simulate": "orderflow.simulation.command",
     }
     """By name, the module that has the command under that name."""
@@ -57,6 +59,7 @@ CONTEXT = click.Choice(["order", "payment", "inventory", "fulfillment", "notific
 def run(context: str, deployment: Path | None, instance: str | None) -> None:
     """Run one worker of CONTEXT in the foreground."""
     from orderflow.assembly import worker_settings  # noqa: PLC0415
+    from orderflow.runtime.admission import OUT_OF_THE_GROUP  # noqa: PLC0415
     from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
     from orderflow.runtime.worker import run_worker  # noqa: PLC0415
 
@@ -64,7 +67,11 @@ def run(context: str, deployment: Path | None, instance: str | None) -> None:
     configure_logging(context, settled.resource.spec.logging.level)
     with one_sentence():
         settings = worker_settings(settled, context, instance or f"{context}-0")
-    sys.exit(run_worker(settings))
+    status = run_worker(settings)
+    if status == OUT_OF_THE_GROUP:
+        # The same process, so that nobody counts a restart; a new program, so that nothing of the old group is left.
+        os.execv(sys.executable, [sys.executable, "-m", "orderflow.cli", *sys.argv[1:]])  # noqa: S606
+    sys.exit(status)
 
 
 @main.command()

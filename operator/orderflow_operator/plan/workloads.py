@@ -39,7 +39,7 @@ def processor(owner: Owner, revision: Revision, replicas: int) -> Manifest:
 
 
 def share(owner: Owner, revision: Revision, partitions: int | None) -> Manifest:
-    """Return the ConfigMap that tells a revision's pods how many partitions they may have; it changes while they run."""
+    """Return the ConfigMap that tells a revision's pods how many partitions they may have, while they run."""
     own = {**labels(owner.name, revision.context), CONTEXT: revision.context, REVISION: revision.name}
     data = {SHARE_FILE: share_text(partitions)}
     return owned(owner, "v1", "ConfigMap", share_name(owner, revision), own, data=data)

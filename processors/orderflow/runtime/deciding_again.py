@@ -60,7 +60,7 @@ def difference(context: Context[Any], kept: Kept) -> str:
 
 
 def differing_parts(context: Context[Any], kept: Kept) -> tuple[tuple[str, ...], str]:
-    """Return the parts in which today's decision differs, and :func:`difference`; no parts where there is no decision."""
+    """Return the parts in which today's decision differs, if there is one, and what :func:`difference` says."""
     try:
         again = encode_decision(decided_again(context, kept))
     except Unreadable as error:

@@ -25,7 +25,7 @@ def prepare(context: str, url: str, revision: str, engine: Engine, now: datetime
             allow_revision(connection, revision, now)
 
 
-class NotMigrated(OSError):
+class NotMigrated(OSError):  # noqa: N818 - a condition that ends by itself
     """The database is not there, or older than this code, and somebody else migrates it: wait."""
 
 
