@@ -19,13 +19,14 @@ RUNS := 10000
 FIRST := 2300
 
 ONE_HALF := $(addprefix tests/unit/, providers runtime)
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench growth drills histories simulate prove lock clean
+.PHONY: help up test test-cluster manifests check unit unit-half unit-other-half bench growth drills histories simulate prove lock clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
 	$(BIN)/orderflow up -f manifests/quickstart.yaml
@@ -34,7 +35,17 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
+	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%) --ignore=tests/cluster
+
+test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they build and start; with KUBECONFIG, on that one
+	tests/install-servers.sh cluster
+	$(CLUSTER) build
+	$(BIN)/pytest tests/cluster
+
+manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
+	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+	$(CLUSTER) operator >manifests/operator.yaml.new
+	mv manifests/operator.yaml.new manifests/operator.yaml
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .

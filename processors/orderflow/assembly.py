@@ -13,9 +13,11 @@ from orderflow.providers.faults import CHAOS_FAILURE_RATE, with_chaos
 from orderflow.providers.protocol import Provider
 from orderflow.providers.simulated import simulated_providers
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import open_database
-from orderflow.runtime.preparing import allow
+from orderflow.runtime.database import open_database, reading
+from orderflow.runtime.preparing import allow, allow_only
 from orderflow.runtime.retention import Keeping
+from orderflow.runtime.shadowing import Shadowed, shadowed
+from orderflow.runtime.share import share_of
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
 from orderflow.spec.deployment import Deployment
@@ -72,6 +74,20 @@ def providers_of(deployment: Deployment, context: str) -> Mapping[str, Provider]
     return {name: providers[name] for name in wanted}
 
 
+def shadow_of(deployment: Deployment, context: str, sample: int, meant: Mapping[str, Sequence[str]]) -> Shadowed:
+    """Decide the newest recorded decisions of a context again; see :func:`~orderflow.runtime.shadowing.shadowed`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database is away.
+    """
+    engine = open_database(deployment.database_url(context), deployment.resource.spec.database.durability)
+    try:
+        with reading(engine) as connection:
+            return shadowed(connection, context_of(context, deployment.resource), sample, meant)
+    finally:
+        engine.dispose()
+
+
 def worker_settings(deployment: Deployment, context: str, instance: str) -> Settings:
     """Return what the worker ``instance`` of ``context`` needs."""
     resource = deployment.resource
@@ -84,12 +100,14 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         database_url=deployment.database_url(context),
         durability=resource.spec.database.durability,
         revision=deployment.revision,
-        host="127.0.0.1",
-        port=deployment.ports[instance],
+        host=deployment.host,
+        port=deployment.port_of(instance, context),
         providers=providers_of(deployment, context),
         prepare=_stocking(resource.spec.products) if context == "inventory" else None,
         dead_letters=resource.spec.dead_letters,
         keeping=_keeping(resource.spec.retention),
+        migrates=deployment.migrates,
+        share=share_of(os.environ),
     )
 
 
@@ -109,18 +127,26 @@ def _stocking(products: Sequence[Product]) -> Callable[[Connection], Sequence[Me
     return lambda connection: seed_products(connection, products, datetime.now(UTC))
 
 
-def prepare_databases(deployment: Deployment) -> Iterator[str]:
+def prepare_databases(
+    deployment: Deployment, contexts: Sequence[str] = CONTEXTS, allowed: Sequence[str] = ()
+) -> Iterator[str]:
     """Migrate each context's database and let the deployment's revision write; yield each context's name after.
+
+    Args:
+        allowed: then these revisions may write, and no others; the deployment's own only if it is among them.
 
     Raises:
         MigrationFailed: the tables could not be made; the database is as it was.
         sqlalchemy.exc.DBAPIError: a database is away.
     """
-    for name in CONTEXTS:
+    for name in contexts:
         url = deployment.database_url(name)
         engine = open_database(url, deployment.resource.spec.database.durability)
         try:
-            allow(name, url, deployment.revision, engine, datetime.now(UTC))
+            if allowed:
+                allow_only(name, url, allowed, engine, datetime.now(UTC))
+            else:
+                allow(name, url, deployment.revision, engine, datetime.now(UTC))
         finally:
             engine.dispose()
         yield name

@@ -4,6 +4,7 @@ Each command imports what it needs when it runs: ``orderflow status`` has no bus
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ class LazyGroup(click.Group):
         "dlq": "orderflow.oncall.dlq",
         "outbox": "orderflow.oncall.outbox",
         "tasks": "orderflow.oncall.tasks",
+        "rollout": "orderflow.rollouts.command",
         "simulate": "orderflow.simulation.command",
     }
     """By name, the module that has the command under that name."""
@@ -57,6 +59,7 @@ CONTEXT = click.Choice(["order", "payment", "inventory", "fulfillment", "notific
 def run(context: str, deployment: Path | None, instance: str | None) -> None:
     """Run one worker of CONTEXT in the foreground."""
     from orderflow.assembly import worker_settings  # noqa: PLC0415
+    from orderflow.runtime.admission import OUT_OF_THE_GROUP  # noqa: PLC0415
     from orderflow.runtime.telemetry import configure_logging  # noqa: PLC0415
     from orderflow.runtime.worker import run_worker  # noqa: PLC0415
 
@@ -64,7 +67,11 @@ def run(context: str, deployment: Path | None, instance: str | None) -> None:
     configure_logging(context, settled.resource.spec.logging.level)
     with one_sentence():
         settings = worker_settings(settled, context, instance or f"{context}-0")
-    sys.exit(run_worker(settings))
+    status = run_worker(settings)
+    if status == OUT_OF_THE_GROUP:
+        # The same process, so that nobody counts a restart; a new program, so that nothing of the old group is left.
+        os.execv(sys.executable, [sys.executable, "-m", "orderflow.cli", *sys.argv[1:]])  # noqa: S606
+    sys.exit(status)
 
 
 @main.command()
@@ -144,12 +151,35 @@ def down(data_dir: Path) -> None:
 
 @main.command()
 @deployment
-def migrate(deployment: Path | None) -> None:
+@click.option("--context", type=CONTEXT, help="This context's database alone.")
+@click.option("--allow", multiple=True, metavar="REVISION", help="Allow these revisions to write, and no others.")
+def migrate(deployment: Path | None, context: str | None, allow: tuple[str, ...]) -> None:
     """Bring every context's database up to date and allow this revision to write."""
     from orderflow.assembly import prepare_databases  # noqa: PLC0415
+    from orderflow.spec.resource import CONTEXTS  # noqa: PLC0415
 
-    for name in prepare_databases(deployment_of(deployment)):
+    for name in prepare_databases(deployment_of(deployment), (context,) if context else CONTEXTS, allow):
         click.echo(f"{name}: ready")
+
+
+@main.command()
+@click.argument("context", type=CONTEXT)
+@deployment
+@click.option("--sample", type=click.IntRange(min=0), default=1000, show_default=True, help="The newest so many.")
+@click.option("--meant", multiple=True, metavar="TYPE[=PART,...]", help="Decisions on these messages may differ.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the result there, too.")
+def shadow(context: str, deployment: Path | None, sample: int, meant: tuple[str, ...], report: Path | None) -> None:
+    """Decide recorded decisions of CONTEXT again and compare; exit status 0 whatever comes of it."""
+    import msgspec  # noqa: PLC0415
+
+    from orderflow.assembly import shadow_of  # noqa: PLC0415
+
+    named = {kind: parts.split(",") if parts else [] for kind, _, parts in (one.partition("=") for one in meant)}
+    with one_sentence():
+        result = msgspec.json.encode(shadow_of(deployment_of(deployment), context, sample, named))
+    if report is not None:
+        report.write_bytes(result)
+    click.echo(result)
 
 
 @main.command()

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from orderflow.assembly import all_contexts, prepare_databases
 from orderflow.contracts.topics import TOPICS, dead_letter_topic
 from orderflow.local.ports import free_ports
 from orderflow.runtime.faust_app import changelog_topics
+from orderflow.runtime.share import SHARE_VARIABLE
 from orderflow.spec.deployment import Deployment, process_names, resolve
 from orderflow.spec.resource import CONTEXTS, OrderFlow
 
@@ -52,6 +54,9 @@ def eventually(look: Callable[[], Any], what: str, within: float = 30.0) -> Any:
         time.sleep(0.05)
         now = time.monotonic()
         waited, last = waited + min(now - last, LONGEST_LOOK), now
+
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class System:
@@ -93,13 +98,17 @@ class System:
         for name in names:
             self.wait_ready(name)
 
-    def _spawn(self, name: str) -> None:
+    def _spawn(self, name: str, file: Path | None = None, environment: Mapping[str, str] = NOTHING) -> None:
         context, kind = name.rsplit("-", 1)
         command = "api" if kind == "api" else "run"
-        arguments = [command, context, "--deployment", str(self.file), "--instance", name]
+        arguments = [command, context, "--deployment", str(file or self.file), "--instance", name]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "orderflow.cli", *arguments], stdout=log, stderr=log, start_new_session=True
+                [sys.executable, "-m", "orderflow.cli", *arguments],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **environment},
             )
 
     def add_worker(self, name: str) -> None:
@@ -108,6 +117,15 @@ class System:
         self.deployment = msgspec.structs.replace(self.deployment, ports=ports)
         self._write()
         self.start(name)
+
+    def add_worker_of(self, revision: str, name: str, share: Path) -> None:
+        """Start one more worker, of another revision of the code, that may have what the file ``share`` says."""
+        ports = {**self.deployment.ports, name: free_ports(1)[0]}
+        self.deployment = msgspec.structs.replace(self.deployment, ports=ports)
+        file = self.folder / f"{name}.json"
+        file.write_bytes(msgspec.json.encode(msgspec.structs.replace(self.deployment, revision=revision)))
+        self._spawn(name, file, {SHARE_VARIABLE: str(share)})
+        self.wait_ready(name)
 
     def wait_ready(self, name: str, within: float = 90.0) -> None:
         """Wait until the process says that it is ready."""

@@ -14,18 +14,19 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orde
 
 
 @contextmanager
-def running_kafka(folder: Path, told: int | None = None) -> Iterator[RunningBroker]:
+def running_kafka(folder: Path, told: int | None = None, *, host: str = "127.0.0.1") -> Iterator[RunningBroker]:
     """Run a broker with its data in ``folder``. It can be stopped, killed and started again, on the same port.
 
     Args:
         told: the port that it tells its clients to come to, if that is not its own: a proxy's.
+        host: the address of this machine at which clients find it.
 
     Raises:
         orderflow.local.errors.LocalError: it could not be started; the text says why and what to do.
     """
     port, controller_port = free_ports(2)
     java = install(CACHE, print)
-    broker = EmbeddedBroker(java, folder / "data", port, controller_port, folder / "kafka.log")
-    override = ["--override", f"advertised.listeners=PLAINTEXT://127.0.0.1:{told}"]
+    broker = EmbeddedBroker(java, folder / "data", port, controller_port, folder / "kafka.log", host)
+    override = ["--override", f"advertised.listeners=PLAINTEXT://{host}:{told}"]
     with RunningBroker(broker, broker.command + override if told else None) as running:
         yield running

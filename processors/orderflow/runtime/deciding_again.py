@@ -56,15 +56,21 @@ def difference(context: Context[Any], kept: Kept) -> str:
 
     It names parts of the decision and never their content, which may be personal.
     """
+    return differing_parts(context, kept)[1]
+
+
+def differing_parts(context: Context[Any], kept: Kept) -> tuple[tuple[str, ...], str]:
+    """Return the parts in which today's decision differs, if there is one, and what :func:`difference` says."""
     try:
         again = encode_decision(decided_again(context, kept))
     except Unreadable as error:
-        return f"has an input that cannot be read ({error})"
+        return (), f"has an input that cannot be read ({error})"
     except Exception as error:  # whatever a decision raises now, it did not raise then
-        return f"is not decided any more ({type(error).__name__})"
+        return (), f"is not decided any more ({type(error).__name__})"
     if again == kept.decision:
-        return ""
-    return f"is decided differently now, in {', '.join(_differing(again, kept.decision))}"
+        return (), ""
+    parts = tuple(_differing(again, kept.decision))
+    return parts, f"is decided differently now, in {', '.join(parts)}"
 
 
 def _shared(context: Context[Any], shared: bytes) -> dict[str, Any]:

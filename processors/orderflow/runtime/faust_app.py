@@ -30,6 +30,8 @@ from orderflow.runtime.incoming import Record, record_of
 from orderflow.runtime.ledger import Partition
 from orderflow.runtime.pacing import pace
 from orderflow.runtime.processor import Delivery, Processor
+from orderflow.runtime.share import Share
+from orderflow.runtime.share_assignor import ShareAssignor
 from orderflow.runtime.state_cache import StateCache
 
 SESSION_SECONDS = 6.0
@@ -221,11 +223,20 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
     prefix: str
     gap: float
     """Seconds between two fetches: what arrives meanwhile shares a transaction."""
+    revision: str
+    share: Share
+    """How many partitions the revision may have: what the group's assignor is told when this process joins."""
     changes: dict[tuple[str, str], bytes | None]
     """Per changelog (without the prefix) and key, the newest value that has not been told yet; ``None`` is gone."""
 
     def _create_directories(self) -> None:
         """Create nothing: the tables live in memory."""
+
+    def rejoin(self) -> None:
+        """Join the group anew, with what the share says now."""
+        thread = self.consumer._thread
+        coordinator = thread._consumer._coordinator
+        thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
 
     def bare(self, tp: TP) -> Partition:
         """Return the partition under its topic's name without the prefix."""
@@ -273,7 +284,7 @@ def changelog_topics(context: Context[Any]) -> tuple[str, ...]:
 
 
 def build_app(
-    context: Context[Any], *, broker: str, prefix: str, partitions: int, client_id: str
+    context: Context[Any], *, broker: str, prefix: str, partitions: int, client_id: str, revision: str, share: Share
 ) -> tuple[ProcessorApp, StateCache]:
     """Return the context's application and the cache over its tables; ``app.processor`` is still to be set."""
     app = ProcessorApp(
@@ -297,10 +308,13 @@ def build_app(
         web_enabled=False,
         Table=CacheTable,
         TableManager=CacheTables,
+        PartitionAssignor=ShareAssignor,
         key_serializer="raw",
         value_serializer="raw",
     )
     app.prefix = prefix
+    app.revision = revision
+    app.share = share
     app.changes = {}
     app.gap = max(context.patience, GAP)
     app.transport = LedgerTransport(app.conf.broker_consumer, app)

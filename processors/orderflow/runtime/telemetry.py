@@ -69,6 +69,11 @@ class Telemetry:
         self.provider = Histogram(
             "orderflow_provider_seconds", "Time of one call", ["provider", "operation"], buckets=QUICK, registry=by
         )
+        self.member = Gauge("orderflow_group_member", "1 while in the consumer group", registry=by)
+        self.share = Gauge(
+            "orderflow_partitions_allowed", "Partitions that the revision may have together; -1 is all", registry=by
+        )
+        self.assigned = Gauge("orderflow_partitions_assigned", "Partitions of the command topic", registry=by)
         self.rebalances = Counter("orderflow_rebalances", "Assignments of partitions", registry=by)
         self.rewinds = Counter("orderflow_rewinds", "Partitions read again", ["why"], registry=by)
         self.expired = Counter(

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from orderflow.contracts.envelope import Message
 from orderflow.providers.protocol import Provider
 from orderflow.runtime import outbox, task_rows
+from orderflow.runtime.admission import LOOK_EVERY, OUT_OF_THE_GROUP, Admission
 from orderflow.runtime.automatic_replay import EVERY as POLICIES_EVERY
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 from orderflow.runtime.clock import Clock, SystemClock
@@ -44,7 +45,7 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.runtime.letters import Standing, standing
 from orderflow.runtime.outgoing import Outgoing
-from orderflow.runtime.preparing import prepare
+from orderflow.runtime.preparing import NotMigrated, prepare, wait_for_migration
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
 from orderflow.runtime.readmitting import Readmitting
@@ -53,6 +54,7 @@ from orderflow.runtime.relay import Relay
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import decisions
+from orderflow.runtime.share import Share
 from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
 from orderflow.runtime.telemetry import Telemetry
@@ -90,6 +92,8 @@ class Settings:
         prefix: put before every topic's and group's name.
         prepare: run in one transaction before the worker joins; returns messages to send.
         keeping: for how long what was recorded is kept; without it, for ever.
+        migrates: whether it brings its database up to date itself, or waits until somebody has.
+        share: how many partitions its revision may have; while that is none it stays out of the group.
     """
 
     context: Context[Any]
@@ -106,6 +110,8 @@ class Settings:
     prepare: Callable[[Connection], Sequence[Message]] | None = None
     dead_letters: DeadLetterRules = field(default_factory=DeadLetterRules)
     keeping: Keeping | None = None
+    migrates: bool = True
+    share: Share = field(default_factory=Share)
 
 
 class Worker:
@@ -118,6 +124,7 @@ class Worker:
         self._engine = open_database(settings.database_url, settings.durability)
         self._sql = sql_for(self._engine, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
+        self._admission = Admission(settings.share, self._engine, settings.revision, self._telemetry)
         self._broker = KafkaBroker(settings.broker, settings.prefix, settings.instance)
         self._stop = asyncio.Event()
         self._status = 0
@@ -134,6 +141,8 @@ class Worker:
             prefix=settings.prefix,
             partitions=settings.partitions,
             client_id=settings.instance,
+            revision=settings.revision,
+            share=settings.share,
         )
         self._outgoing = Outgoing(self._broker, self._engine, self._sql, self._clock)
         self._unit = UnitOfWork(
@@ -211,6 +220,7 @@ class Worker:
         return False
 
     async def _start(self) -> None:
+        await self._admission.granted(self._see_that_it_works)
         rows = await self._patiently("database", self._open)
         self._passed("migrations")
         self._passed("database")
@@ -227,7 +237,10 @@ class Worker:
 
     def _open_database(self) -> tuple[OutboxRow, ...]:
         settings = self.settings
-        prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
+        if settings.migrates:
+            prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
+        else:
+            wait_for_migration(settings.context.name, self._engine)
         with self._engine.begin() as connection:
             assert_allowed(connection, settings.revision)
             task_rows.free(connection, self._owner)
@@ -242,6 +255,15 @@ class Worker:
         wanted = {*context.takes, context.command_topic}
         await self._broker.end_offsets([(topic, self.settings.partitions - 1) for topic in sorted(wanted)])
 
+    async def _see_that_it_works(self) -> None:
+        await self._patiently("database", lambda: asyncio.to_thread(self._admission.may_write))
+        await self._patiently("broker", self._connect)
+
+    async def _follow_share(self) -> None:
+        if self._admission.withdrawn(self._app.rejoin):
+            self._status = OUT_OF_THE_GROUP
+            self._stop.set()
+
     async def _patiently(self, what: str, step: Callable[[], Awaitable[Any]]) -> Any:
         """Repeat ``step`` while the infrastructure it needs is away, and say so in readiness."""
         for wait in itertools.chain((0.1, 0.2, 0.5), itertools.repeat(1.0)):
@@ -250,7 +272,8 @@ class Worker:
             except (SQLAlchemyError, KafkaError, PublishFailed, OSError) as error:
                 if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
                     raise
-                self._failed(what, f"{type(error).__name__}: not reachable")
+                reason = str(error) if isinstance(error, NotMigrated) else f"{type(error).__name__}: not reachable"
+                self._failed(what, reason)
                 log.warning("waiting", what=what, reason=type(error).__name__)
                 await asyncio.sleep(wait)
         raise AssertionError("itertools.repeat ends never")
@@ -268,6 +291,7 @@ class Worker:
             "replay": self._every(REPLAY_EVERY, self._upkeep.replay),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "changes": self._every(CHANGES_EVERY, self._tell_changes),
+            "share": self._every(LOOK_EVERY, self._follow_share),
             "faust": self._app.wait_until_stopped(),
         }
 
@@ -309,6 +333,7 @@ class Worker:
         self.processor.positions.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._app.stop(), 10.0)
+        self._admission.left()
         await self._broker.stop()
         await self._health.stop()
         self._sql.close()
@@ -342,6 +367,8 @@ class Worker:
         age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
         self._telemetry.outbox_age.set(age)
         self._telemetry.letters_stand(letters)
+        commands = self.settings.context.command_topic
+        self._telemetry.assigned.set(sum(topic == commands for topic, _ in positions))
         waiting = {}
         for partition, recorded in positions.items():
             lag = max(0, ends[partition] - recorded - 1)
@@ -384,6 +411,8 @@ class Worker:
         self._checks[name] = Check(name, ok=False, detail=detail)
 
     def _readiness(self) -> list[Check]:
+        if self._admission.waiting:
+            return [self._admission.check()]
         checks = dict(self._checks)
         if self.processor.away:
             checks[self.processor.away] = Check(self.processor.away, ok=False, detail="away; paused")
@@ -395,6 +424,8 @@ class Worker:
         return list(checks.values())
 
     def _liveness(self) -> list[Check]:
+        if self._admission.waiting:
+            return [self._admission.check()]
         idle = time.monotonic() - self.processor.progress
         return [Check("progress", ok=idle < STUCK_AFTER, detail=f"last {idle:.0f} s ago")]
 

@@ -6,6 +6,13 @@ from typing import Final
 from orderflow.saga.flow import FlowBook, InvalidFlow
 from orderflow.spec.errors import SpecError
 from orderflow.spec.resource import CONTEXT_PLACEHOLDER, CONTEXTS, OrderFlow, Spec
+from orderflow.spec.rollout_rules import (
+    analysis_problems,
+    autoscaling_problems,
+    dependency_problems,
+    gate_problems,
+    strategy_problems,
+)
 
 DATABASES: Final = ("postgresql", "sqlite")
 CACHES: Final = ("redis", "rediss", "unix")
@@ -31,6 +38,30 @@ def _replicas(spec: Spec) -> Problems:
         if replicas > spec.broker.partitions:
             reason = f"expected at most spec.broker.partitions ({spec.broker.partitions}), got {replicas}"
             yield f"processors.{context}.replicas", f"{reason}: a replica without a partition has nothing to do"
+
+
+def _rollouts(spec: Spec) -> Problems:
+    partitions = spec.broker.partitions
+    for context in CONTEXTS:
+        processor = spec.processors.of(context)
+        if processor.strategy is not None:
+            problems = (
+                *strategy_problems(processor.strategy, partitions),
+                *analysis_problems(processor.strategy, processor.gates),
+            )
+            yield from _below(f"processors.{context}.strategy", problems)
+        if processor.autoscaling is not None:
+            yield from _below(
+                f"processors.{context}.autoscaling", autoscaling_problems(processor.autoscaling, partitions)
+            )
+        yield from _below(f"processors.{context}.gates", gate_problems(processor.gates))
+    depends_on = {context: spec.processors.of(context).depends_on for context in CONTEXTS}
+    yield from _below("processors", dependency_problems(depends_on))
+
+
+def _below(section: str, problems: Iterable[tuple[str, str]]) -> Problems:
+    for field, reason in problems:
+        yield (section + field if field.startswith("[") else f"{section}.{field}".rstrip(".")), reason
 
 
 def _replication(spec: Spec) -> Problems:
@@ -106,6 +137,7 @@ def _simulation(spec: Spec) -> Problems:
 
 _RULES: Final[tuple[Callable[[Spec], Problems], ...]] = (
     _replicas,
+    _rollouts,
     _replication,
     _addresses,
     _names,

@@ -1,0 +1,58 @@
+"""One measurement of one gate, from wherever it is measured.
+
+What pods count only grows, so a measurement is what has come since the one before: the measurer remembers, per gate and
+revision, what it read last. After a restart the first measurement has nothing to go by and says so.
+"""
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from orderflow_operator.measuring.pods import read_pods
+from orderflow_operator.measuring.prometheus import asked, filled_in, selector
+from orderflow_operator.measuring.readings import Reading
+from orderflow_operator.measuring.values import MEASURES, Value, spans
+from orderflow_operator.rollout.gates import Policy
+from orderflow_operator.rollout.model import Measure, Measurement
+
+Roots = Mapping[str, str]
+"""By pod, the root of the server that has its ``/metrics``."""
+
+
+class Measurer:
+    """Measures gates of one resource."""
+
+    def __init__(self, session: aiohttp.ClientSession, namespace: str, name: str) -> None:
+        self._session = session
+        self._namespace = namespace
+        self._name = name
+        self._before: dict[tuple[str, str, str], dict[str, Reading]] = {}
+
+    async def measure(self, wanted: Measure, policy: Policy, canary: Roots, stable: Roots, now: float) -> Measurement:
+        """Return what the gate says of the canary, and of stable beside it.
+
+        Args:
+            canary, stable: the pods of the two revisions that ``wanted`` names.
+        """
+        ours = await self._value(wanted, wanted.revision, policy, canary)
+        theirs = await self._value(wanted, wanted.stable, policy, stable)
+        return Measurement(at=now, value=ours.number, stable=theirs.number, samples=ours.samples, why=ours.why)
+
+    async def _value(self, wanted: Measure, revision: str, policy: Policy, pods: Roots) -> Value:
+        if policy.prometheus is not None:
+            selects = selector(
+                namespace=self._namespace, name=self._name, processor=wanted.processor, revision=revision
+            )
+            query = filled_in(policy.prometheus.query, selects, policy.interval)
+            return await asked(self._session, policy.prometheus.address, query)
+        measure = MEASURES.get(wanted.gate)
+        if measure is None:
+            return Value(None, None, f"nothing here measures {wanted.gate}")
+        place = wanted.processor, wanted.gate, revision
+        before, after = self._before.get(place), await read_pods(self._session, pods)
+        self._before[place] = after
+        if not after:
+            return Value(None, None, "no pod answers")
+        if before is None:
+            return Value(None, None, "it is the first look at these pods")
+        return measure(spans(before, after))
