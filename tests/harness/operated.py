@@ -135,9 +135,7 @@ class Shop:
 
     def events(self) -> set[str]:
         """Return the reasons of the events about the resource."""
-        return {
-            one["reason"] for one in self.all("events").values() if one["involvedObject"]["kind"] == "OrderFlow"
-        }
+        return {one["reason"] for one in self.all("events").values() if one["involvedObject"]["kind"] == "OrderFlow"}
 
     def delete(self) -> None:
         """Delete the resource, and wait until it is gone."""

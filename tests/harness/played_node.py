@@ -70,7 +70,9 @@ class Node:
         context = pod.metadata.labels["orderflow.dev/context"]
         if pod.spec.containers[0].image == MISSING:
             if not pod.status.container_statuses:
-                self._patch(pod, "Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, ready=False)
+                self._patch(
+                    pod, "Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, ready=False
+                )
         elif pod.metadata.owner_references[0].kind == "Job":
             ended = {"exitCode": 0, "finishedAt": _now(), "message": self.words.get(component, "")}
             self._patch(pod, "Succeeded", {"terminated": ended}, ready=False)

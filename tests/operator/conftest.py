@@ -10,7 +10,7 @@ import pytest
 
 from cluster.control_plane import ControlPlane, running_control_plane
 from cluster.kubectl import Kubectl
-from harness.operated import OperatorProcess, Shop
+from harness.operated import OperatorProcess, Shop, eventually
 from harness.played_node import Node
 from servers.process import ServerMissing
 
@@ -28,7 +28,7 @@ def plane() -> Iterator[ControlPlane]:
             with running_control_plane(Path(folder)) as running:
                 kubectl = Kubectl(running.kubeconfig)
                 kubectl("apply", "--server-side", f"--filename={CRD}")
-                kubectl("wait", "--for=condition=Established", "crd/orderflows.orderflow.dev", "--timeout=30s")
+                eventually(lambda: kubectl("get", "orderflows", "--output=name") == "")
                 yield running
         except ServerMissing as missing:
             pytest.fail(str(missing), pytrace=False)
@@ -51,9 +51,11 @@ def node(plane: ControlPlane, kafka: "RunningBroker") -> Iterator[Node]:
 def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """The operator, which leads."""
     process = OperatorProcess(plane.kubeconfig, tmp_path_factory.mktemp("operator") / "log", {})
-    process.start()
-    yield process
-    process.stop()
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
 
 
 @pytest.fixture(scope="session")

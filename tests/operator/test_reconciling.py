@@ -75,7 +75,9 @@ def test_drift_is_mended_and_what_is_anothers_is_left_alone(shop: MakeShop) -> N
     made = shop()
     eventually(made.is_ready)
     space = f"--namespace={made.namespace}"
-    deployment = next(name for name in made.all("deployments") if name.startswith("shop-payment-") and "api" not in name)
+    deployment = next(
+        name for name in made.all("deployments") if name.startswith("shop-payment-") and "api" not in name
+    )
 
     made.kubectl("annotate", "deployment", deployment, "somebody.else/note=kept", space)
     made.kubectl("scale", "deployment", deployment, "--replicas=0", space)
@@ -176,7 +178,7 @@ def test_an_operator_that_was_killed_goes_on_and_changes_nothing(shop: MakeShop,
     ("changes", "sentence"),
     [
         ({"broker": {"address": "a:1", "partitions": 3}}, "partitions cannot be changed once there are topics"),
-        ({"flows": [{"name": "x", "steps": [{"name": "nonsense"}]}]}, "Unsupported value: \"nonsense\""),
+        ({"flows": [{"name": "x", "steps": [{"name": "nonsense"}]}]}, 'Unsupported value: "nonsense"'),
         ({"processors": {"order": {"replicas": 3}}}, "processors.order.replicas: expected at most broker.partitions"),
         (
             {"processors": {"order": {"strategy": {"canary": {}, "blueGreen": {}}}}},
@@ -191,7 +193,9 @@ def test_what_the_schema_can_refuse_never_comes_in(shop: MakeShop, changes: dict
     made.delete()
 
 
-def test_at_rest_the_lease_is_all_that_is_asked_for(shop: MakeShop, operator: OperatorProcess, kubectl: Kubectl) -> None:
+def test_at_rest_the_lease_is_all_that_is_asked_for(
+    shop: MakeShop, operator: OperatorProcess, kubectl: Kubectl
+) -> None:
     made = shop()
     eventually(made.is_ready)
 
