@@ -4,6 +4,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from orderflow.runtime.database import readers_of
+
 
 class _Compiled(dict[Any, Any]):
     """Compiled statements, shared by all engines of a test run: compiling them anew takes longer than most tests do.
@@ -26,6 +28,7 @@ def spared(engine: Engine) -> Engine:
 
     No test pulls the plug, and waiting for the disk is half of what a test takes.
     """
-    engine.update_execution_options(compiled_cache=_COMPILED)
-    event.listen(engine, "connect", lambda driver, _record: driver.execute("PRAGMA synchronous = OFF"))
+    for each in {engine, readers_of(engine)}:
+        each.update_execution_options(compiled_cache=_COMPILED)
+        event.listen(each, "connect", lambda driver, _record: driver.execute("PRAGMA synchronous = OFF"))
     return engine

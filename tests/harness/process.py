@@ -18,7 +18,7 @@ from harness.fakes import MemoryBroker, MemoryFetching, ScriptedProvider, StillC
 from harness.tally import NOON, TALLIES, TALLY, Tally
 from orderflow.contracts.envelope import Message
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import allow_revision, open_database, reading
+from orderflow.runtime.database import allow_revision, open_database, readers_of, reading
 from orderflow.runtime.direct import Applied, Direct
 from orderflow.runtime.incoming import Record
 from orderflow.runtime.ledger import Partition
@@ -78,7 +78,8 @@ class Faults:
         self._commit = engine.dialect.do_commit
         engine.dialect.do_commit = self._do_commit  # type: ignore[method-assign]
         event.listen(engine, "begin", self._began)
-        event.listen(engine, "do_connect", self._connect)
+        for each in {engine, readers_of(engine)}:
+            event.listen(each, "do_connect", self._connect)
 
     def _connect(self, _dialect: object, _record: object, _args: object, settings: dict[str, Any]) -> None:
         settings["factory"] = _watched(self._do)
@@ -91,10 +92,9 @@ class Faults:
         if self.on(statement):
             raise gone()
 
-    def _began(self, connection: Connection) -> None:
-        if not connection.get_execution_options().get("orderflow_reading"):
-            self.statements.append("BEGIN")
-            self.parameters.append(())
+    def _began(self, _connection: Connection) -> None:
+        self.statements.append("BEGIN")
+        self.parameters.append(())
 
     def _do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
         failing, self.on_commit = self.on_commit, None

@@ -23,7 +23,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.statements import Statement, run_text
@@ -49,10 +48,8 @@ _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 _POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": LOCK_PATIENCE_MS / 1000}
 """One thread decides, a few claim tasks and answer requests: who waits longer for a connection waits for a lock."""
 
-_READING: dict[str, dict[str, Any]] = {
-    "sqlite": {"orderflow_reading": True},
-    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
-}
+_READERS = "orderflow_readers"
+"""The option of an engine on SQLite that holds its readers' engine."""
 
 _SQLITE_DATA = frozenset({1, 18, 19, 20, 21, 25})
 """ERROR, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, RANGE: every other code is about the file, its locks or its disk."""
@@ -131,9 +128,17 @@ def in_memory(url: URL) -> bool:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Give a connection that sees one snapshot, takes no write lock and refuses to write."""
-    with engine.connect().execution_options(**_READING[engine.dialect.name]) as connection:
+    with readers_of(engine).connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         connection.begin()
         yield connection
+
+
+def readers_of(engine: Engine) -> Engine:
+    """Return the engine whose connections :func:`reading` gives: on SQLite one of their own, which can only read."""
+    readers: Engine = engine.get_execution_options().get(_READERS, engine)
+    return readers
 
 
 @contextmanager
@@ -201,9 +206,39 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
         raise ValueError("a SQLite database needs a file: several processes share it")
     if not in_memory(url):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    # Transactions begin where the listener below says, not where Python's driver would guess.
     patience = float(str(url.query.get("timeout", LOCK_PATIENCE_MS / 1000)))
     url = url.difference_update_query(["timeout"])
+    engine, readers = (_sqlite_engine(url, synchronous) for _ in range(2))
+
+    @event.listens_for(readers, "connect")
+    def refuse_writes(connection: DBAPIConnection, _record: object) -> None:
+        # Once and for all: a connection on which this changes forgets every statement that it had prepared.
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA query_only = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
+        cursor.close()
+
+    @event.listens_for(readers, "begin")
+    def begin_reading(connection: Connection) -> None:
+        with _closed_on_failure(connection):
+            run_text(connection, "BEGIN DEFERRED")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        with _closed_on_failure(connection):
+            options = connection.get_execution_options()
+            _begin_writing(connection, options.get("orderflow_lock_patience", patience))
+
+    @event.listens_for(engine, "engine_disposed")
+    def dispose_of_readers(_engine: Engine) -> None:
+        readers.dispose()
+
+    engine.update_execution_options(**{_READERS: readers})
+    return engine
+
+
+def _sqlite_engine(url: URL, synchronous: str) -> Engine:
+    # Transactions begin where a listener says, not where Python's driver would guess.
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 0}, **_POOL)
 
     @event.listens_for(engine, "connect")
@@ -218,31 +253,17 @@ def _open_sqlite(url: URL, synchronous: str) -> Engine:
         cursor.execute("PRAGMA cache_size = -16000")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        try:
-            options = connection.get_execution_options()
-            if options.get("orderflow_reading"):
-                connection.info["reading"] = True
-                run_text(connection, "PRAGMA query_only = ON")
-                run_text(connection, f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
-                run_text(connection, "BEGIN DEFERRED")
-            else:
-                _begin_writing(connection, options.get("orderflow_lock_patience", patience))
-        except BaseException:
-            # SQLAlchemy believes it has begun: what this connection executed next would commit by itself.
-            connection.close()
-            raise
-
-    @event.listens_for(engine, "reset")
-    def allow_writes(connection: DBAPIConnection, record: ConnectionPoolEntry, _state: object) -> None:
-        if record.info.pop("reading", False):
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA query_only = OFF")
-            cursor.execute("PRAGMA busy_timeout = 0")
-            cursor.close()
-
     return engine
+
+
+@contextmanager
+def _closed_on_failure(connection: Connection) -> Iterator[None]:
+    """Close a connection that could not begin: SQLAlchemy believes it has, and what it executed next would commit."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _begin_writing(connection: Connection, patience: float) -> None:

@@ -44,7 +44,8 @@ class Life:
         self.at_end: list[Callable[[], None]] = []
         self._choices = choices
         self._loop = loop
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._many = 32
         self._going = asyncio.Event()
         self._going.set()
 
@@ -68,8 +69,11 @@ class Life:
 
     def own(self, task: "asyncio.Task[Any]") -> None:
         """Take note of a task of this process."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) >= self._many:
+            # Now and then, and not with each task that ends: that would be a step of the loop each time.
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._many = 2 * len(self._tasks) + 32
+        self._tasks.append(task)
         if not self.alive:
             task.cancel()
 

@@ -1,11 +1,12 @@
-"""The databases of a simulated system: real SQLite, in files or in memory, made new for each run within a millisecond.
+"""The databases of a simulated system: real SQLite, in files or in memory, as new for each run within a millisecond.
 
 Both kinds are opened by the runtime's own ``open_database``; the one in memory is SQLite's ``memdb``, which several
-connections share, with the locks of a file. They are migrated once; each run begins with a copy of that.
+connections share, with the locks of a file. They are migrated once, and emptied for each run.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -85,12 +86,14 @@ class Store:
 
     def __init__(self, blanks: Path, folder: Path, kind: Kind) -> None:
         self.kind = kind
-        self._blanks = {name: sqlite3.connect(blanks / f"{name}.sqlite") for name in NAMES}
         urls = {name: _url(name, folder, kind) for name in NAMES}
         # These keep what is in memory there, and look without anybody noticing.
         self._eyes = {name: _connect(url) for name, url in urls.items()}
         self.urls = urls
-        self.reset()
+        for name, eye in self._eyes.items():
+            with closing(sqlite3.connect(blanks / f"{name}.sqlite")) as blank:
+                blank.backup(eye)
+        self._emptying = {name: tuple(_emptying(eye)) for name, eye in self._eyes.items()}
         self.engines: Mapping[str, Engine] = {name: open_database(url) for name, url in urls.items()}
         for name, engine in self.engines.items():
             self._watch(name, engine)
@@ -98,9 +101,15 @@ class Store:
         self.committed: Callable[[str], None] = lambda _name: None
 
     def reset(self) -> None:
-        """Make every database as new."""
+        """Make every database as new.
+
+        Rows go and tables stay: where a schema is written again, every connection prepares every statement again.
+        """
         for name, eye in self._eyes.items():
-            self._blanks[name].backup(eye)
+            eye.execute("BEGIN IMMEDIATE")
+            for statement, values in self._emptying[name]:
+                eye.execute(statement, values)
+            eye.execute("COMMIT")
 
     def peek(self, name: str, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """Return what a query finds, beside all engines."""
@@ -115,8 +124,8 @@ class Store:
         """Let go of everything."""
         for engine in self.engines.values():
             engine.dispose()
-        for connection in (*self._eyes.values(), *self._blanks.values()):
-            connection.close()
+        for eye in self._eyes.values():
+            eye.close()
 
     def _watch(self, name: str, engine: Engine) -> None:
         commit = engine.dialect.do_commit
@@ -133,6 +142,15 @@ class Store:
                 raise _gone()
 
         engine.dialect.do_commit = do_commit  # type: ignore[method-assign, assignment]
+
+
+def _emptying(blank: sqlite3.Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield the statements, with their values, that bring a database back to what it is now."""
+    tables = [name for (name,) in blank.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    for table in tables:
+        yield f'DELETE FROM "{table}"', ()  # noqa: S608 - a name of our own schema
+        for row in blank.execute(f'SELECT * FROM "{table}"').fetchall():  # noqa: S608
+            yield f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(row))})', row  # noqa: S608
 
 
 def _gone() -> sqlite3.OperationalError:

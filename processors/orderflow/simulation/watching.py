@@ -43,7 +43,8 @@ _DUE = (
 )
 _DUE_OF_MOVING = f"{_DUE} AND key NOT IN (SELECT key FROM dead_letters WHERE status = 'open')"  # noqa: S608
 _WAITING = "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"
-_AHEAD = f"SELECT ({_WAITING}), ({_DUE})"
+_REACHES = 'SELECT group_concat("offset") FROM consumed_offsets'
+_AHEAD = f"SELECT ({_WAITING}), ({_DUE}), ({_REACHES})"
 _LEDGER = 'SELECT topic, partition, "offset", owner FROM consumed_offsets'
 
 
@@ -85,6 +86,7 @@ class Watch:
         self._workers = workers
         self._clocks_agree = clocks_agree
         self._ledgers: dict[str, dict[Partition, int]] = {name: {} for name in contexts}
+        self._reaches: dict[str, object] = dict.fromkeys(contexts)
         self._waits: dict[str, bool] = dict.fromkeys(contexts, False)
         self._due: dict[str, datetime | None] = dict.fromkeys(contexts)
         self.transactions = 0
@@ -135,8 +137,10 @@ class Watch:
         """See what a commit has changed."""
         if name not in self._contexts:
             return
-        self._watch_ledger(name)
-        ((waits, due),) = self._store.peek(name, _AHEAD)
+        ((waits, due, reaches),) = self._store.peek(name, _AHEAD)
+        if reaches != self._reaches[name]:
+            self._reaches[name] = reaches
+            self._watch_ledger(name)
         self._waits[name] = bool(waits)
         self._due[name] = _moment(due) if due else None
         for worker in self._workers(name):
