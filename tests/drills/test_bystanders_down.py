@@ -9,7 +9,7 @@ from harness.drill import Drill, Stage
 from harness.outside import UNHURRIED
 from harness.system import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 BYSTANDERS = ("notification", "analytics")
 FOR = 15.0

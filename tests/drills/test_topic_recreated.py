@@ -21,7 +21,7 @@ from harness.system import eventually
 from harness.whole import state_of
 from orderflow.spec.deployment import Deployment
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 TOPIC, READER = "payment-commands", "payment"
 UNREAD = 50
