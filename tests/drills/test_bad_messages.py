@@ -1,5 +1,7 @@
 """Messages that cannot be decided, and one that kills whoever decides it: each costs one order, never a partition."""
 
+import os
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -39,6 +41,7 @@ POISON = (
     b'{"eventType":"OrderInventoryRequested","eventId":"poison-%d","orderId":"o","items":7}',
 )
 LETTERS = "SELECT count(*) FROM dead_letters"
+RESERVED = "SELECT key FROM processed_events WHERE event_type = 'OrderInventoryRequested' AND status = 'applied'"
 PENDING = "SELECT order_id FROM orders WHERE canonical = 'PENDING' ORDER BY created_at DESC LIMIT :number"
 
 
@@ -57,9 +60,13 @@ def test_poison_messages_stop_the_orders_that_they_name_alone(stage: Stage) -> N
             drill.moves_again("inventory", "inventory", since, before)
         eventually(lambda: drill.books.in_flight() == 0, "every order comes to its end", within=300)
         ends = drill.books.orders()
-        given_up = [order for order in poisoned if ends[order] == "cancelled"]
-        drill.saw(poisoned_orders=POISONED, dead_letters=letters(drill), given_up_of_the_poisoned=len(given_up))
-        assert len(given_up) == POISONED, "a poisoned order went on behind its dead letter"
+        given_up = {order for order in poisoned if ends[order] == "cancelled"}
+        faster = {order for (order,) in drill.books.rows("inventory", RESERVED)} & set(poisoned)
+        drill.saw(poisoned_orders=POISONED, dead_letters=letters(drill), faster_than_the_poison=len(faster))
+        assert len(given_up) > POISONED / 2
+        assert given_up == set(poisoned) - faster, (
+            "an order went on behind its dead letter, or was given up without one"
+        )
 
 
 def of(number: int) -> bytes:
@@ -70,7 +77,11 @@ def letters(drill: Drill) -> int:
     return sum(int(drill.books.rows(context, LETTERS)[0][0]) for context in CONTEXTS)
 
 
-def test_a_message_that_kills_its_process_is_not_tried_a_third_time(stage: Stage) -> None:
+def test_a_message_that_kills_its_process_is_not_tried_a_third_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its processes find the deadly payment where this file finds it.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     program = replace(PROGRAM, main="harness.deadly:main")
     with stage("killer-message", {**UNHURRIED, **FLOW}, program=program) as drill:
         with drill.ordering() as customers:
