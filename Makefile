@@ -22,7 +22,7 @@ ONE_HALF := $(addprefix tests/unit/, providers runtime)
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench drills histories simulate prove lock clean
+.PHONY: help up test check unit unit-half unit-other-half bench drills growth histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ unit-other-half: $(INSTALLED)
 
 bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
 	$(BIN)/python benchmarks/run.py
+
+growth: $(INSTALLED) ## Measure what 50,000 stored orders do to cost and memory, and record it in benchmarks/ (11 minutes)
+	$(BIN)/python benchmarks/growing.py
 
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
