@@ -58,7 +58,7 @@ def test_poison_messages_stop_the_orders_that_they_name_alone(stage: Stage) -> N
             eventually(lambda: letters(drill) >= wanted, f"{wanted} messages are dead letters", within=60)
             before, since = drill.books.ledger("inventory"), time.monotonic()
             drill.moves_again("inventory", "inventory", since, before)
-        eventually(lambda: drill.books.in_flight() == 0, "every order comes to its end", within=300)
+        drill.all_end()
         ends = drill.books.orders()
         given_up = {order for order in poisoned if ends[order] == "cancelled"}
         faster = {order for (order,) in drill.books.rows("inventory", RESERVED)} & set(poisoned)
@@ -77,9 +77,7 @@ def letters(drill: Drill) -> int:
     return sum(int(drill.books.rows(context, LETTERS)[0][0]) for context in CONTEXTS)
 
 
-def test_a_message_that_kills_its_process_becomes_a_dead_letter(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_that_kills_its_process_becomes_a_dead_letter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its processes find the deadly payment where this file finds it.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     program = replace(PROGRAM, main="harness.deadly:main")

@@ -22,7 +22,7 @@ def test_notification_and_analytics_are_down_for_the_whole_run(stage: Stage) -> 
         with drill.ordering():
             drill.enough_in_flight()
             time.sleep(FOR)
-        eventually(lambda: drill.books.in_flight() == 0, "every order ends without them", within=300)
+        drill.all_end()
         completed = list(drill.books.orders().values()).count("completed")
         told = drill.books.rows("notification", "SELECT count(*) FROM notification_log")[0][0]
         assert told == 0

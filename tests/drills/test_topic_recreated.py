@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from harness.broker import create_topics
-from harness.drill import END_WITHIN, Drill, Stage
+from harness.drill import Drill, Stage
 from harness.outside import UNHURRIED
 from harness.system import eventually
 from harness.whole import state_of
@@ -43,7 +43,7 @@ def test_a_topic_is_recreated(stage: Stage) -> None:
             make_anew(drill)
             os.kill(pid, signal.SIGCONT)
             notices(drill, "the reader that was frozen", noticed + 1, time.monotonic())
-        eventually(lambda: drill.books.in_flight() == 0, "every order ends by itself", within=END_WITHIN)
+        drill.all_end()
         own = sum(told["messages"] for told in drill.system.said(f"{READER}-0", AGAIN))
         drill.saw(messages_deleted_unread=lost, own_messages_published_again=own)
         drill.saw(published_once_more_by_hand=republish(drill, began))
