@@ -11,7 +11,7 @@ from harness.outside import UNHURRIED
 from harness.system import eventually
 from harness.whole import state_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 BROKER = "kafka"
 

@@ -56,6 +56,7 @@ def database_behind(postgres: Postgres) -> Iterator[tuple[Proxy, dict[str, Any],
         yield proxy, {"database": {"url": through}}, direct
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [CUT, SILENCE, slow], ids=["cut", "silent", "slow"])
 def test_one_context_is_cut_off_from_the_broker(
     stage: Stage, tmp_path: Path, fault: Fault, request: pytest.FixtureRequest
@@ -64,7 +65,14 @@ def test_one_context_is_cut_off_from_the_broker(
         cut_off(drill, proxy, f"{VICTIM}-", fault)
 
 
-@pytest.mark.parametrize("fault", [CUT, SILENCE, slow], ids=["cut", "silent", "slow"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(CUT, id="cut"),
+        pytest.param(SILENCE, id="silent", marks=pytest.mark.long),
+        pytest.param(slow, id="slow", marks=pytest.mark.long),
+    ],
+)
 def test_one_context_is_cut_off_from_its_database(
     stage: Stage, postgres: Postgres, fault: Fault, request: pytest.FixtureRequest
 ) -> None:

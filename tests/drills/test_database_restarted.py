@@ -9,7 +9,7 @@ from harness.drill import Drill, Stage
 from harness.outside import UNHURRIED
 from servers.postgres import Postgres, url_of_contexts
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 AWAY_FOR = 10.0
 """Seconds; longer than a call is claimed for, and than anybody's patience with a lock."""

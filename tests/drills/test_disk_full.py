@@ -15,10 +15,12 @@ from harness.drill import Drill, Stage
 from harness.outside import UNHURRIED
 from harness.system import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 SIZE = "768m"
-FULL_FOR = 15.0
+FULL_FOR = 25.0
+MORE = 50
+"""So many more customers come while the disk is full."""
 WATCHED = ("order", "payment", "fulfillment")
 
 
@@ -41,6 +43,7 @@ def test_the_disk_is_full(stage: Stage, small_disk: Path) -> None:
         before = {context: drill.books.ledger(context) for context in WATCHED}
         filler = small_disk / "filler"
         fill(filler)
+        customers.enough += MORE
         stop = time.monotonic() + FULL_FOR
         while time.monotonic() < stop:
             fill(filler)
@@ -53,10 +56,12 @@ def test_the_disk_is_full(stage: Stage, small_disk: Path) -> None:
         drill.recovered("all processes ready", since)
         for context, ledger in before.items():
             drill.moves_again(context, context, since, ledger)
-        complaints = sorted({words for said in drill.gauges.complaints.values() for words in said})
-        restarts = sum(process.restarts for process in drill.system.status().processes)
-        drill.saw(orders_refused_meanwhile=refused, complaints=len(complaints), processes_restarted=restarts)
-        assert refused > 0
+        complaining = {name for name, said in drill.gauges.complaints.items() if any("database" in it for it in said)}
+        restarts = {process.name: process.restarts for process in drill.system.status().processes}
+        drill.saw(orders_refused_meanwhile=refused, processes_that_said_so=len(complaining))
+        drill.saw(brokers_gone=restarts.pop("kafka"), other_processes_restarted=sum(restarts.values()))
+        # SQLite goes on for as long as its log has room from before; Kafka does not.
+        assert refused or complaining or drill.seen.fault["brokers_gone"], "nobody noticed that the disk was full"
 
 
 def fill(file: Path) -> None:

@@ -8,7 +8,7 @@ from harness.drill import Stage
 from harness.outside import UNHURRIED
 from orderflow.spec.resource import CONTEXTS
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_every_processor_is_killed_once(stage: Stage) -> None:

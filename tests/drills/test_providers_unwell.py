@@ -6,7 +6,7 @@ import pytest
 
 from harness.drill import Stage
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 EVERYBODY = ("card", "carrier", "email", "sms", "push")
 FAULTS: dict[str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from orderflow.runtime.database import open_database, reading
 from orderflow.runtime.ledger import Partition
@@ -44,6 +45,15 @@ class Books:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it is away.
         """
+        try:
+            return self._rows(context, query, values)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # It was away; the next connection is a new one.
+            return self._rows(context, query, values)
+
+    def _rows(self, context: str, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with reading(self._engines[context]) as connection:
             return [tuple(row) for row in connection.execute(text(query), values)]
 

@@ -33,7 +33,8 @@ class Customers:
     def __init__(self, gateway: str, books: Books, enough: int) -> None:
         self._gateway = gateway
         self._books = books
-        self._enough = enough
+        self.enough = enough
+        """Where nothing moves nobody else comes, unless this is raised."""
         self._numbers = itertools.count()
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
@@ -63,7 +64,7 @@ class Customers:
     def _order(self) -> None:
         with ThreadPoolExecutor(AT_ONCE) as people:
             while not self._stop.is_set() and not self._failures:
-                missing = self._enough - self._in_flight()
+                missing = self.enough - self._in_flight()
                 placings = [people.submit(self.place) for _ in range(max(0, min(10 * AT_ONCE, missing)))]
                 self._failures += [error for placing in placings if (error := placing.exception()) is not None]
                 self._stop.wait(0.1)
@@ -72,8 +73,8 @@ class Customers:
         try:
             return self._books.in_flight()
         except SQLAlchemyError:
-            # Away, and with it the place where orders go.
-            return self._enough
+            # Away, and with it the place where orders go: some come all the same.
+            return self.enough - AT_ONCE
 
     def place(self, customer: str = "") -> str:
         """Place an order and return its id."""

@@ -37,6 +37,10 @@ from orderflow.runtime.state_cache import StateCache
 SESSION_SECONDS = 6.0
 """The least a broker allows by default: a killed worker's partitions move after that long."""
 
+LOOKED_FOR_MS = 10_000
+"""How often a reader asks which topics there are. One that is gone is noticed at once, and its partitions are given up;
+that it is there again tells nobody but this. By default it is every five minutes."""
+
 
 log = structlog.get_logger(__name__)
 
@@ -298,6 +302,7 @@ def build_app(
         broker_commit_interval=2.8,
         producer_request_timeout=30.0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=LOOKED_FOR_MS,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         table_standby_replicas=0,
