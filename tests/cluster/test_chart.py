@@ -20,7 +20,7 @@ ALL = (
 
 
 class Rendered(dict[str, Any]):
-    """The objects of a rendered chart: by ``Kind/name``, in another namespace than the release's by its name as well."""
+    """The objects of a rendered chart by ``Kind/name``; in another namespace than the release: by its name, too."""
 
     def of(self, kind: str) -> Any:
         """Return the one object of ``kind``."""
