@@ -215,7 +215,8 @@ class _Turn:
             ),
             objects=carrying.objects,
             copies=carrying.copies,
-            unwanted=self._unwanted((*carrying.objects,), carrying.copies),
+            # What runs without a record cannot be made anew: nothing is cleared away until somebody has seen to it.
+            unwanted=() if carrying.missing else self._unwanted(carrying.objects, carrying.copies),
             actions=tuple(one for one in actions if not isinstance(one, LookAgain)),
             nudges=carrying.nudges,
             again=min((one.seconds for one in actions if isinstance(one, LookAgain)), default=None),

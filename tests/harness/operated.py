@@ -90,11 +90,11 @@ class OperatorProcess:
 class Shop:
     """One OrderFlow resource in a namespace of its own."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str, broker: str, **spec: Any) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str, address: str, **spec: Any) -> None:
         self.kubectl = kubectl
         self.namespace = namespace
         self.spec: dict[str, Any] = {
-            "broker": {"address": broker, "partitions": 2, "topicPrefix": f"{namespace}-"},
+            "broker": {"address": address, "partitions": 2, "topicPrefix": f"{namespace}-"},
             "database": {"url": "postgresql://me@nowhere/orderflow_{context}"},
             **spec,
         }
@@ -139,4 +139,5 @@ class Shop:
 
     def delete(self) -> None:
         """Delete the resource, and wait until it is gone."""
-        self.kubectl("delete", "orderflow", "shop", f"--namespace={self.namespace}", "--timeout=60s")
+        space = f"--namespace={self.namespace}"
+        self.kubectl("delete", "orderflow", "shop", space, "--ignore-not-found", "--timeout=60s")
