@@ -198,7 +198,7 @@ class GateMemory(_Kept, frozen=True, kw_only=True):
     """What one gate has measured in this rollout.
 
     Attributes:
-        passed: good measurements since the last step began; ``failed`` bad ones since the rollout began.
+        passed, failed: good and bad measurements since the last step began.
         inconclusive: measurements without data, in a row.
         measured_at: the time of the last one; ``value``, ``stable`` and ``verdict`` are its.
     """
