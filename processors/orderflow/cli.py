@@ -25,6 +25,7 @@ class LazyGroup(click.Group):
         "dlq": "orderflow.oncall.dlq",
         "outbox": "orderflow.oncall.outbox",
         "tasks": "orderflow.oncall.tasks",
+        "shadow": "orderflow.shadowing.command",
         "simulate": "orderflow.simulation.command",
     }
     """By name, the module that has the command under that name."""
