@@ -21,7 +21,6 @@ from orderflow_operator.rollout.model import (
     Observation,
     ProcessorRollout,
     ProcessorSeen,
-    ReplayLetters,
     Rollback,
     Rollout,
     RunShadow,
@@ -293,7 +292,6 @@ class _Turn:
                 yield Scale(processor=name, revision=revision, replicas=asked.replicas, partitions=asked.partitions)
         for name, processor in self._under_way():
             yield from self._looks(name, processor)
-        yield from self._replays()
         yield from self.said
         yield LookAgain(seconds=REST if self.rollout.phase == "Stable" else LOOK_EVERY)
 
@@ -320,12 +318,6 @@ class _Turn:
     def _is_due(self, processor: ProcessorRollout, gate: str, policy: Policy) -> bool:
         first = processor.joined_at + policy.initial_delay if processor.joined_at else 0.0
         return self.now >= max(first, processor.gates.get(gate, GateMemory()).measured_at + policy.interval)
-
-    def _replays(self) -> Iterator[Action]:
-        """Ask for the failed revision's dead letters to be replayed, from the moment on at which it has left."""
-        why = self.before.last_rollback
-        if self.before.phase == "RollingBack" and self.rollout.phase == "Stable" and why is not None and why.revision:
-            yield ReplayLetters(processor=why.processor, revision=why.revision)
 
     def _under_way(self) -> Iterator[tuple[str, ProcessorRollout]]:
         for name, processor in self.rollout.processors.items():

@@ -9,7 +9,15 @@ from prometheus_client.exposition import generate_latest
 from orderflow.runtime.telemetry import Telemetry
 from orderflow_operator.measuring.prometheus import filled_in, number, selector
 from orderflow_operator.measuring.readings import Reading, reading
-from orderflow_operator.measuring.values import error_rate, lag_growth, processing_p95, quantile, rate, spans
+from orderflow_operator.measuring.values import (
+    error_rate,
+    lag_growth,
+    letters_seen,
+    processing_p95,
+    quantile,
+    rate,
+    spans,
+)
 
 
 def text_of(telemetry: Telemetry) -> str:
@@ -65,6 +73,16 @@ def test_lag_that_came_with_a_partition_is_not_its_new_owner_s() -> None:
     between = spans({"a": before}, {"a": Reading(at=110.0, started=1.0, lag={("t", "0"): 70.0, ("t", "1"): 9000.0})})
     assert lag_growth(between).number == 2.0
     assert lag_growth(spans({}, {"a": before})).number is None
+
+
+def test_a_letter_counts_once_however_many_of_stable_s_pods_have_looked_at_it() -> None:
+    telemetry = Telemetry("payment")
+    telemetry.judged.labels("new", "revision").set(2)
+    telemetry.judged.labels("new", "message").set(1)
+    said = reading(text_of(telemetry), at=5.0)
+    found = letters_seen({"a": said, "b": said}, "new")
+    assert (found.its_own, found.shared) == (2, 1)
+    assert letters_seen({"a": said}, "newer").its_own == 0
 
 
 def test_the_rate_is_per_second() -> None:
