@@ -57,8 +57,9 @@ bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record t
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs (some minutes)
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 5,000 played rollouts (some minutes)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
+	ROLLOUT_EXAMPLES=5000 $(BIN)/pytest --timeout 1200 tests/unit/rollout/test_any_interleaving.py
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
 	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json

@@ -232,7 +232,9 @@ class _Turn:
         """Keep the deadline off while nothing is to move, or something has moved."""
         under_way = [one for _, one in self._under_way() if one.stage != "Moved"]
         unhurried = self.held or (under_way and all(map(waits_on_purpose, under_way)))
-        if unhurried or _places(self.before) != _places(self.rollout):
+        # The memory is written where it changes: while nothing is to move that is now and then.
+        is_old = self.now - self.rollout.progress_at > self.wanted.progress_deadline_seconds / 4
+        if _places(self.before) != _places(self.rollout) or (unhurried and is_old):
             self.rollout = replace(self.rollout, progress_at=self.now)
 
     def scale(self) -> None:
