@@ -1,4 +1,4 @@
-"""What a resource says and only a cluster can use: the operator reads it, and `orderflow up` names what it leaves out."""
+"""What a resource says that only a cluster can use: the operator reads it, and `orderflow up` names what it skips."""
 
 from collections.abc import Iterator
 from typing import Final
