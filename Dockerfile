@@ -33,6 +33,12 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
     /tools/bin/uv pip install --quiet --python /opt/orderflow --compile-bytecode \
         ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} \
         --constraint requirements.lock --extra postgres --extra operator --requirement pyproject.toml
+# The Kubernetes client is generated and a third of everything. Its bytecode, without the descriptions, does what it does
+# in a fifth of the place, and of the memory.
+RUN cd /opt/orderflow/lib/python3*/site-packages/kubernetes \
+    && find . -name __pycache__ -prune -exec rm -r {} + \
+    && /opt/orderflow/bin/python -OO -m compileall -q -b . \
+    && find . -name '*.py' -delete
 
 FROM tools AS code
 COPY README.md LICENSE ./
@@ -43,6 +49,8 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
         ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --build-constraint requirements.lock .
 
 FROM ${BASE} AS base
+# Who has no name is nobody to some libraries.
+RUN echo 'orderflow:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd && echo 'orderflow:x:65532:' >> /etc/group
 ENV PATH=/app/bin:/opt/orderflow/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

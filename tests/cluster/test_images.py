@@ -38,4 +38,4 @@ def test_processors_have_nothing_that_talks_to_kubernetes_and_the_operator_has(i
 def _packages(archive: Path) -> set[str]:
     """Return the names of the Python packages in the image."""
     files = [Path(file) for file in files_of(archive)]
-    return {file.parent.name for file in files if file.name in {"__init__.py", "py.typed"}}
+    return {file.parent.name for file in files if file.name in {"__init__.py", "__init__.pyc"}}
