@@ -153,12 +153,15 @@ class Reconciler:
             return looked
         trouble = await self._topics_problem(key, resource)
         groups = {} if trouble is not None else await self._groups(resource)
+        told = await self._pods.look(key, looked)
         return msgspec.structs.replace(
             looked,
             topics=trouble is None,
             topics_problem=trouble,
             groups=groups,
-            outside=await self._pods.outside(key, looked),
+            outside=told.outside,
+            letters=told.letters,
+            rates=told.rates,
             measurements=self._pods.measurements(key),
             now=self._now(),
         )
