@@ -40,13 +40,13 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self) -> None:
-        """Start it and wait until it leads."""
+    def start(self, until: str = "leading") -> None:
+        """Start it and wait until it leads, or says otherwise that it is where it is to be."""
         (self.port,) = free_ports(1)
         self._started += 1
         environment = {
             **self._environment,
-            "POD_NAME": f"operator-{self._started}",
+            "POD_NAME": f"operator-{id(self)}-{self._started}",
             "POD_NAMESPACE": "default",
             "ORDERFLOW_OPERATOR_PORT": str(self.port),
             "ORDERFLOW_OPERATOR_IMAGE": "registry.example/orderflow:1",
@@ -54,7 +54,7 @@ class OperatorProcess:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "orderflow_operator"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        eventually(lambda: '"leading"' in self.read("/health/ready"))
+        eventually(lambda: f'"{until}"' in self.read("/health/ready"))
 
     def read(self, path: str) -> str:
         """Return what its server answers; nothing while it does not."""
