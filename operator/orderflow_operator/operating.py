@@ -96,8 +96,8 @@ class Operator:
             return 0
         try:
             doing.result()
-        except Lost as lost:
-            log.warning("ending", reason=str(lost))
+        except* Lost as lost:
+            log.warning("ending", reason=str(lost.exceptions[0]))
         return 1
 
     async def _operate(self) -> None:
@@ -106,7 +106,7 @@ class Operator:
         self._standing = "standing by"
         await self._lease.acquire()
         self._standing = "listing"
-        await self._list()
+        await self._list_patiently()
         reconciler = Reconciler(
             self._cluster,
             self._seen,

@@ -46,11 +46,13 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """One revision of one processor.
 
     Attributes:
+        name: the digest of all the rest, by which it was first known: a later operator may count otherwise.
         settings: what its processes read; see :mod:`.settings`.
         env: the values that override all ``copies``, later ones first.
         credentials: the Secret with the database's user and password.
     """
 
+    name: str
     context: str
     image: str
     settings: dict[str, Any]
@@ -59,11 +61,6 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     resources: Resources = Resources()
     pods: Pods = Pods()
     credentials: str = ""
-
-    @property
-    def name(self) -> str:
-        """The digest of all of it."""
-        return digest(sparse(self))
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -99,7 +96,8 @@ def revision_of(resource: OrderFlow, namespace: str, context: str, image: str, d
     """
     spec, processor = resource.spec, resource.spec.processors.of(context)
     sources = [_source(source) for source in (*spec.pods.env_from, *processor.env_from)]
-    return Revision(
+    revision = Revision(
+        name="",
         context=context,
         image=processor.image or spec.image or image,
         settings=settings_of(resource, namespace, context),
@@ -109,6 +107,7 @@ def revision_of(resource: OrderFlow, namespace: str, context: str, image: str, d
         pods=msgspec.structs.replace(spec.pods, env=(), env_from=(), resources=Resources()),
         credentials=spec.database.credentials.name if spec.database.credentials else "",
     )
+    return msgspec.structs.replace(revision, name=digest(sparse(revision)))
 
 
 def release_of(revisions: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ no change of a revision.
 """
 
 import hashlib
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ DIGITS = 10
 def sparse(value: object) -> Any:
     """Return ``value`` as plain data, without the fields that have their defaults."""
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
+        fields = _fields(type(value))
         kept = {field.encode_name: getattr(value, field.name) for field in fields if not _is_default(value, field)}
         return {name: sparse(content) for name, content in kept.items()}
     if isinstance(value, dict):
@@ -29,6 +30,11 @@ def sparse(value: object) -> Any:
 def digest(value: object) -> str:
     """Return a short name for what ``value`` says; equal for equal content whatever the order of its keys."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:DIGITS]
+
+
+@cache
+def _fields(cls: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(cls)
 
 
 def _is_default(value: msgspec.Struct, field: msgspec.structs.FieldInfo) -> bool:
