@@ -49,6 +49,8 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
         ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --build-constraint requirements.lock .
 
 FROM ${BASE} AS base
+# Who has no name is nobody to some libraries.
+RUN echo 'orderflow:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd && echo 'orderflow:x:65532:' >> /etc/group
 ENV PATH=/app/bin:/opt/orderflow/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -35,12 +35,12 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%) --ignore=tests/cluster
+	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%) --ignore=tests/cluster --ignore=tests/operator
 
 test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they build and start; with KUBECONFIG, on that one
 	tests/install-servers.sh cluster
 	$(CLUSTER) build
-	$(BIN)/pytest tests/cluster
+	$(BIN)/pytest tests/operator tests/cluster
 
 manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
 	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
@@ -73,9 +73,10 @@ growth: $(INSTALLED) ## Measure what 50,000 stored orders do to cost and memory,
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property (some minutes)
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property, 5,000 played rollouts
 	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
+	ROLLOUT_EXAMPLES=5000 $(BIN)/pytest --timeout 1200 tests/unit/rollout/test_any_interleaving.py
 
 drills: $(INSTALLED) ## Break the whole system on purpose, in every way there is, and record it in docs/drills (half an hour, as root)
 	tests/install-servers.sh

@@ -24,8 +24,13 @@ T = TypeVar("T")
 
 PATIENCE: Final = 5.0
 """Seconds for one answer."""
+AVOIDED: Final = 10.0
+"""Seconds for which a broker that did not answer is not asked again: else each resource would wait for it anew."""
 UNUSED: Final = 300.0
 """Seconds after which a client that nobody has asked for anything is closed: it has threads and connections."""
+
+
+_UNREACHABLE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
 
 
 class BrokerAway(Exception):  # noqa: N818 - a condition, not a fault
@@ -37,6 +42,7 @@ class Brokers:
 
     def __init__(self) -> None:
         self._clients: dict[str, tuple[AdminClient, float]] = {}
+        self._away: dict[str, tuple[str, float]] = {}
 
     async def found(self, address: str, topics: Topics) -> dict[str, Found]:
         """Return what there is of the topics, by name.
@@ -71,12 +77,18 @@ class Brokers:
         return await self._in_thread(_group, address, name, topic)
 
     async def _in_thread(self, job: Callable[..., T], address: str, *arguments: object) -> T:
+        reason, since = self._away.get(address, ("", -AVOIDED))
+        if time.monotonic() - since < AVOIDED:
+            raise BrokerAway(reason)
         client = self._client(address)
         try:
             return await asyncio.to_thread(job, client, *arguments)
         except KafkaException as error:
             told: KafkaError = error.args[0]
-            raise BrokerAway(f"{told.name()}: {told.str()}") from error
+            reason = f"{told.name()}: {told.str()}"
+            if told.code() in _UNREACHABLE:
+                self._away[address] = (reason, time.monotonic())
+            raise BrokerAway(reason) from error
 
     def _client(self, address: str) -> AdminClient:
         now = time.monotonic()

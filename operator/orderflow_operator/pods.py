@@ -8,17 +8,34 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 import aiohttp
+import msgspec
 
 from orderflow.spec.errors import SpecError
+from orderflow.spec.resource import CONTEXTS
 from orderflow_operator.measuring.measurer import Measurer
 from orderflow_operator.measuring.pods import read_pods
 from orderflow_operator.measuring.readings import Reading
+from orderflow_operator.measuring.values import letters_seen, rate, spans
 from orderflow_operator.observing import addresses, pods_of
 from orderflow_operator.reconcile import Looked, Outcome, resource_of, status_before
 from orderflow_operator.rollout.gates import policies
-from orderflow_operator.rollout.model import Measure, Measurement
+from orderflow_operator.rollout.model import LettersSeen, Measure, Measurement, ProcessorRollout, Rollout
 from orderflow_operator.seen import Key
 from orderflow_operator.telling import memory_of
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pods have told.
+
+    Attributes:
+        outside: the pods that say that they are out of their group, and are to be.
+        letters: by context, what stable's pods say of the target's dead letters.
+        rates: by context, messages that all pods recorded per second since the last look.
+    """
+
+    outside: frozenset[str] = frozenset()
+    letters: dict[str, LettersSeen] = {}
+    rates: dict[str, float] = {}
 
 
 class Pods:
@@ -29,15 +46,31 @@ class Pods:
         self._session: aiohttp.ClientSession | None = None
         self._measurers: dict[Key, Measurer] = {}
         self._measured: dict[Key, dict[str, dict[str, Measurement]]] = {}
+        self._before: dict[Key, Mapping[str, Reading]] = {}
 
-    async def outside(self, key: Key, looked: Looked) -> frozenset[str]:
-        """Look at the pods of processors that are on their way, and return those that are out of their group."""
-        contexts = _under_way(looked)
+    async def look(self, key: Key, looked: Looked) -> Told:
+        """Look at the pods of processors that are on their way, or are scaled by what they do."""
+        rollout = _rollout(looked)
+        under_way = frozenset(name for name, one in rollout.processors.items() if _is_under_way(one))
+        if not under_way:
+            self._measurers.pop(key, None)
+            self._measured.pop(key, None)
+        contexts = under_way | _scaled(looked)
         if not contexts:
-            self.forget(key)
-            return frozenset()
+            self._before.pop(key, None)
+            return Told()
         readings = await read_pods(self._http(), addresses(looked.children, contexts), self._now)
-        return frozenset(name for name, reading in readings.items() if _is_outside(reading))
+        before, self._before[key] = self._before.get(key, {}), readings
+        return Told(
+            outside=frozenset(name for name, reading in readings.items() if _is_outside(reading)),
+            letters={
+                context: letters_seen(_of(readings, looked, context, one.stable), one.target)
+                for context, one in rollout.processors.items()
+                if context in under_way and one.target
+            },
+            rates={context: rate(spans(*(_all_of(one, looked, context) for one in (before, readings))))
+                   for context in contexts if before},
+        )  # fmt: skip
 
     def measurements(self, key: Key) -> Mapping[str, Mapping[str, Measurement]]:
         """Return the last measurement of each gate, by context."""
@@ -64,6 +97,7 @@ class Pods:
         """Forget what was seen."""
         self._measurers.pop(key, None)
         self._measured.pop(key, None)
+        self._before.pop(key, None)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -81,12 +115,26 @@ def _is_outside(reading: Reading) -> bool:
     return not reading.member and reading.allowed == 0
 
 
-def _under_way(looked: Looked) -> frozenset[str]:
-    """Return the contexts of which more than one revision may have pods."""
+def _rollout(looked: Looked) -> Rollout:
     try:
-        rollout = memory_of(status_before(looked.body))
+        return memory_of(status_before(looked.body))
     except SpecError:
-        return frozenset()
-    return frozenset(
-        name for name, one in rollout.processors.items() if one.stable and (one.target or set(one.asked) - {one.stable})
-    )
+        return Rollout()
+
+
+def _is_under_way(processor: ProcessorRollout) -> bool:
+    """Tell whether more than one revision of a processor may have pods."""
+    return bool(processor.stable and (processor.target or set(processor.asked) - {processor.stable}))
+
+
+def _scaled(looked: Looked) -> frozenset[str]:
+    processors = resource_of(looked.body).spec.processors
+    return frozenset(context for context in CONTEXTS if processors.of(context).autoscaling is not None)
+
+
+def _of(readings: Mapping[str, Reading], looked: Looked, context: str, revision: str) -> dict[str, Reading]:
+    return {name: readings[name] for name in pods_of(looked.children, context, revision) if name in readings}
+
+
+def _all_of(readings: Mapping[str, Reading], looked: Looked, context: str) -> dict[str, Reading]:
+    return {name: readings[name] for name in addresses(looked.children, {context}) if name in readings}

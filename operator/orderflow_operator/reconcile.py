@@ -32,6 +32,8 @@ from orderflow_operator.revisions import Copy, Digests, Revision, Source, refere
 from orderflow_operator.rollout.decide import decide
 from orderflow_operator.rollout.model import (
     Action,
+    LettersSeen,
+    LoadSeen,
     LookAgain,
     Measurement,
     Observation,
@@ -56,6 +58,8 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
         topics_problem: why they are not.
         measurements: by context and gate, the last one.
         outside: the pods that say that they are out of their group, and are to be.
+        letters: by context, what is known of the target's dead letters.
+        rates: by context, messages recorded per second.
         offered: the kinds of Prometheus' operator that the cluster has.
     """
 
@@ -70,6 +74,8 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     topics_problem: Problem | None = None
     measurements: Mapping[str, Mapping[str, Measurement]] = {}
     outside: frozenset[str] = frozenset()
+    letters: Mapping[str, LettersSeen] = {}
+    rates: Mapping[str, float] = {}
     offered: frozenset[str] = frozenset()
 
 
@@ -215,7 +221,8 @@ class _Turn:
             ),
             objects=carrying.objects,
             copies=carrying.copies,
-            unwanted=self._unwanted((*carrying.objects,), carrying.copies),
+            # What runs without a record cannot be made anew: nothing is cleared away until somebody has seen to it.
+            unwanted=() if carrying.missing else self._unwanted(carrying.objects, carrying.copies),
             actions=tuple(one for one in actions if not isinstance(one, LookAgain)),
             nudges=carrying.nudges,
             again=min((one.seconds for one in actions if isinstance(one, LookAgain)), default=None),
@@ -270,9 +277,20 @@ class _Turn:
         looked = self._looked
         seen = processors_seen(looked.children, looked.groups, self._rollout, looked.outside)
         return {
-            context: msgspec.structs.replace(one, measurements=dict(looked.measurements.get(context, {})))
+            context: msgspec.structs.replace(
+                one,
+                measurements=dict(looked.measurements.get(context, {})),
+                letters=looked.letters.get(context),
+                load=self._load(context),
+            )
             for context, one in seen.items()
         }
+
+    def _load(self, context: str) -> LoadSeen | None:
+        group, rate = self._looked.groups.get(context), self._looked.rates.get(context)
+        if group is None or group.lag is None or rate is None:
+            return None
+        return LoadSeen(at=self._looked.now, lag=group.lag, rate=rate)
 
     def _standing(self, rollout: Rollout, release: str, problems: tuple[Problem, ...]) -> Standing:
         return Standing(

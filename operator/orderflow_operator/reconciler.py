@@ -5,6 +5,7 @@ nothing is done and the next look decides anew. What is applied is applied whole
 changed by anybody since is not applied again.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -130,7 +131,7 @@ class Reconciler:
         await self._tell(body, before, outcome)
         await self._make_so(key, body, outcome)
         await self._pods.measure(key, looked, outcome)
-        self._count(outcome, began)
+        self._count(key, outcome, began)
         return self._again(looked, outcome)
 
     # What there is
@@ -152,12 +153,15 @@ class Reconciler:
             return looked
         trouble = await self._topics_problem(key, resource)
         groups = {} if trouble is not None else await self._groups(resource)
+        told = await self._pods.look(key, looked)
         return msgspec.structs.replace(
             looked,
             topics=trouble is None,
             topics_problem=trouble,
             groups=groups,
-            outside=await self._pods.outside(key, looked),
+            outside=told.outside,
+            letters=told.letters,
+            rates=told.rates,
             measurements=self._pods.measurements(key),
             now=self._now(),
         )
@@ -186,12 +190,16 @@ class Reconciler:
     async def _groups(self, resource: OrderFlow) -> dict[str, Group]:
         broker = resource.spec.broker
         prefix, address = broker.topic_prefix, broker.address or ""
+        asked = (self._brokers.group(address, f"{prefix}{one}", f"{prefix}{one}-commands") for one in CONTEXTS)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[str, Group] = {}
-        for context in CONTEXTS:
-            try:
-                found[context] = await self._brokers.group(address, f"{prefix}{context}", f"{prefix}{context}-commands")
-            except BrokerAway as error:
-                log.warning("a group cannot be seen", context=context, reason=str(error))
+        for context, answer in zip(CONTEXTS, answers, strict=True):
+            if isinstance(answer, BrokerAway):
+                log.warning("a group cannot be seen", context=context, reason=str(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[context] = answer
         return found
 
     # What is to be so
@@ -292,12 +300,12 @@ class Reconciler:
         except Refused as refused:
             log.warning("an event was refused", reason=str(refused))
 
-    def _count(self, outcome: Outcome, began: float) -> None:
+    def _count(self, key: Key, outcome: Outcome, began: float) -> None:
         for say in said(outcome):
             if say.reason == "RolledBack":
                 self._metrics.detection.observe(max(0.0, self._now() - began))
             if say.reason in {"RolledBack", "Promoted", "Installed", "Superseded"}:
-                self._metrics.rollouts.labels(say.reason).inc()
+                self._metrics.rollouts.labels(key.namespace, key.name, say.reason).inc()
 
     def _again(self, looked: Looked, outcome: Outcome) -> float | None:
         if outcome.objects is None:

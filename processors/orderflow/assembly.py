@@ -13,10 +13,9 @@ from orderflow.providers.faults import CHAOS_FAILURE_RATE, with_chaos
 from orderflow.providers.protocol import Provider
 from orderflow.providers.simulated import simulated_providers
 from orderflow.runtime.context import Context
-from orderflow.runtime.database import open_database, reading
+from orderflow.runtime.database import open_database
 from orderflow.runtime.preparing import allow, allow_only
 from orderflow.runtime.retention import Keeping
-from orderflow.runtime.shadowing import Shadowed, shadowed
 from orderflow.runtime.share import share_of
 from orderflow.runtime.worker import Settings
 from orderflow.saga.flow import FlowBook
@@ -72,20 +71,6 @@ def providers_of(deployment: Deployment, context: str) -> Mapping[str, Provider]
     simulation = with_chaos(deployment.resource.spec.outside, os.environ)
     providers = simulated_providers(simulation, deployment.provider_record)
     return {name: providers[name] for name in wanted}
-
-
-def shadow_of(deployment: Deployment, context: str, sample: int, meant: Mapping[str, Sequence[str]]) -> Shadowed:
-    """Decide the newest recorded decisions of a context again; see :func:`~orderflow.runtime.shadowing.shadowed`.
-
-    Raises:
-        sqlalchemy.exc.DBAPIError: the database is away.
-    """
-    engine = open_database(deployment.database_url(context), deployment.resource.spec.database.durability)
-    try:
-        with reading(engine) as connection:
-            return shadowed(connection, context_of(context, deployment.resource), sample, meant)
-    finally:
-        engine.dispose()
 
 
 def worker_settings(deployment: Deployment, context: str, instance: str) -> Settings:

@@ -26,6 +26,7 @@ class LazyGroup(click.Group):
         "outbox": "orderflow.oncall.outbox",
         "tasks": "orderflow.oncall.tasks",
         "rollout": "orderflow.rollouts.command",
+        "shadow": "orderflow.shadowing.command",
         "simulate": "orderflow.simulation.command",
     }
     """By name, the module that has the command under that name."""
@@ -160,26 +161,6 @@ def migrate(deployment: Path | None, context: str | None, allow: tuple[str, ...]
 
     for name in prepare_databases(deployment_of(deployment), (context,) if context else CONTEXTS, allow):
         click.echo(f"{name}: ready")
-
-
-@main.command()
-@click.argument("context", type=CONTEXT)
-@deployment
-@click.option("--sample", type=click.IntRange(min=0), default=1000, show_default=True, help="The newest so many.")
-@click.option("--meant", multiple=True, metavar="TYPE[=PART,...]", help="Decisions on these messages may differ.")
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the result there, too.")
-def shadow(context: str, deployment: Path | None, sample: int, meant: tuple[str, ...], report: Path | None) -> None:
-    """Decide recorded decisions of CONTEXT again and compare; exit status 0 whatever comes of it."""
-    import msgspec  # noqa: PLC0415
-
-    from orderflow.assembly import shadow_of  # noqa: PLC0415
-
-    named = {kind: parts.split(",") if parts else [] for kind, _, parts in (one.partition("=") for one in meant)}
-    with one_sentence():
-        result = msgspec.json.encode(shadow_of(deployment_of(deployment), context, sample, named))
-    if report is not None:
-        report.write_bytes(result)
-    click.echo(result)
 
 
 @main.command()

@@ -115,14 +115,8 @@ def _bare(difference: Difference) -> Difference:
 
 def differences(history: History, contexts: Mapping[str, Context[Any]]) -> Iterator[Difference]:
     """Decide every line of the history again and yield what comes out otherwise."""
-    states: dict[tuple[str, str], bytes | None] = {}
-    for number, line in enumerate(history.lines, start=2):
-        context = contexts[line.context]
-        aggregate = _aggregate(context, line)
-        kept = Kept(
-            bytes(line.message), states.get((line.context, aggregate)), bytes(line.shared), bytes(line.decision)
-        )
-        if what := difference(context, kept):
+    for number, (line, kept) in enumerate(kept_decisions(history, contexts), start=2):
+        if what := difference(contexts[line.context], kept):
             message = codec.identify(kept.message)
             named = f"{message.event_type} {message.event_id}"
             yield Difference(
@@ -133,6 +127,15 @@ def differences(history: History, contexts: Mapping[str, Context[Any]]) -> Itera
                 message=named,
                 what=what,
             )
+
+
+def kept_decisions(history: History, contexts: Mapping[str, Context[Any]]) -> Iterator[tuple[Line, Kept]]:
+    """Every line of the history with its whole input."""
+    states: dict[tuple[str, str], bytes | None] = {}
+    for line in history.lines:
+        aggregate = _aggregate(contexts[line.context], line)
+        before = states.get((line.context, aggregate))
+        yield line, Kept(bytes(line.message), before, bytes(line.shared), bytes(line.decision))
         left = msgspec.json.decode(line.decision, type=_State).state
         if left != NOTHING:
             states[line.context, aggregate] = bytes(left)

@@ -40,13 +40,13 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self) -> None:
-        """Start it and wait until it leads."""
+    def start(self, until: str = "leading") -> None:
+        """Start it and wait until it leads, or says otherwise that it is where it is to be."""
         (self.port,) = free_ports(1)
         self._started += 1
         environment = {
             **self._environment,
-            "POD_NAME": f"operator-{self._started}",
+            "POD_NAME": f"operator-{id(self)}-{self._started}",
             "POD_NAMESPACE": "default",
             "ORDERFLOW_OPERATOR_PORT": str(self.port),
             "ORDERFLOW_OPERATOR_IMAGE": "registry.example/orderflow:1",
@@ -54,7 +54,7 @@ class OperatorProcess:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "orderflow_operator"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        eventually(lambda: '"leading"' in self.read("/health/ready"))
+        eventually(lambda: f'"{until}"' in self.read("/health/ready"))
 
     def read(self, path: str) -> str:
         """Return what its server answers; nothing while it does not."""
@@ -90,11 +90,11 @@ class OperatorProcess:
 class Shop:
     """One OrderFlow resource in a namespace of its own."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str, broker: str, **spec: Any) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str, address: str, **spec: Any) -> None:
         self.kubectl = kubectl
         self.namespace = namespace
         self.spec: dict[str, Any] = {
-            "broker": {"address": broker, "partitions": 2, "topicPrefix": f"{namespace}-"},
+            "broker": {"address": address, "partitions": 2, "topicPrefix": f"{namespace}-"},
             "database": {"url": "postgresql://me@nowhere/orderflow_{context}"},
             **spec,
         }
@@ -139,4 +139,5 @@ class Shop:
 
     def delete(self) -> None:
         """Delete the resource, and wait until it is gone."""
-        self.kubectl("delete", "orderflow", "shop", f"--namespace={self.namespace}", "--timeout=60s")
+        space = f"--namespace={self.namespace}"
+        self.kubectl("delete", "orderflow", "shop", space, "--ignore-not-found", "--timeout=60s")

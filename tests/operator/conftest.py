@@ -66,12 +66,16 @@ def _numbers() -> Iterator[int]:
 @pytest.fixture
 def shop(
     kubectl: Kubectl, kafka: "RunningBroker", operator: OperatorProcess, node: Node, _numbers: Iterator[int]
-) -> Callable[..., Shop]:
-    """Make a shop in a namespace of its own, and apply it."""
+) -> Iterator[Callable[..., Shop]]:
+    """Make a shop in a namespace of its own, and apply it; it is deleted after the test."""
+    shops: list[Shop] = []
 
     def make(**spec: Any) -> Shop:
         made = Shop(kubectl, f"shop-{next(_numbers)}", kafka.broker.address, **spec)
+        shops.append(made)
         made.apply()
         return made
 
-    return make
+    yield make
+    for one in shops:
+        one.delete()

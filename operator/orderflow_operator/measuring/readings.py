@@ -25,6 +25,7 @@ class Reading:
         member: whether the pod may be in the consumer group.
         allowed: the partitions that it has read its revision may have; below zero is all.
         assigned: the partitions that it has.
+        judged: by revision and fault (``revision`` or ``message``), open dead letters of other revisions.
     """
 
     at: float
@@ -38,6 +39,7 @@ class Reading:
     member: bool = True
     allowed: int = -1
     assigned: int = 0
+    judged: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def reading(text: str, at: float) -> Reading:
@@ -50,6 +52,7 @@ def reading(text: str, at: float) -> Reading:
     failed = 0.0
     buckets: dict[float, float] = {}
     lag: dict[tuple[str, str], float] = {}
+    judged: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
@@ -59,6 +62,8 @@ def reading(text: str, at: float) -> Reading:
                 buckets[float(sample.labels["le"])] = sample.value
             elif sample.name == "orderflow_consumer_lag":
                 lag[sample.labels["topic"], sample.labels["partition"]] = sample.value
+            elif sample.name == "orderflow_dead_letters_judged":
+                judged[sample.labels["revision"], sample.labels["fault"]] = sample.value
     return Reading(
         at=at,
         started=sums.get("process_start_time_seconds", 0.0),
@@ -71,4 +76,5 @@ def reading(text: str, at: float) -> Reading:
         member=sums.get("orderflow_group_member", 1.0) != 0.0,
         allowed=int(sums.get("orderflow_partitions_allowed", -1.0)),
         assigned=int(sums.get("orderflow_partitions_assigned", 0.0)),
+        judged=judged,
     )

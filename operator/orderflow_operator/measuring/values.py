@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orderflow_operator.measuring.readings import Reading
+from orderflow_operator.rollout.model import LettersSeen
 
 Readings = Mapping[str, Reading]
 """By pod."""
@@ -120,6 +121,14 @@ def rate(between: list[Span]) -> float:
     """Return how many messages a second were recorded."""
     seconds = max((span.seconds for span in between), default=0.0)
     return processed(between) / seconds if seconds > 0 else 0.0
+
+
+def letters_seen(stable: Readings, revision: str) -> LettersSeen:
+    """Return what stable's pods say of the dead letters of ``revision``; each of them looks at all."""
+    its_own = max((one.judged.get((revision, "revision"), 0.0) for one in stable.values()), default=0.0)
+    shared = max((one.judged.get((revision, "message"), 0.0) for one in stable.values()), default=0.0)
+    example = f"{its_own:g} messages, which `orderflow dlq list` names" if its_own else ""
+    return LettersSeen(revision=revision, its_own=int(its_own), shared=int(shared), example=example)
 
 
 MEASURES: Final[Mapping[str, Callable[[list[Span]], Value]]] = {

@@ -21,7 +21,6 @@ from orderflow_operator.rollout.model import (
     Observation,
     ProcessorRollout,
     ProcessorSeen,
-    ReplayLetters,
     Rollback,
     Rollout,
     RunShadow,
@@ -233,7 +232,9 @@ class _Turn:
         """Keep the deadline off while nothing is to move, or something has moved."""
         under_way = [one for _, one in self._under_way() if one.stage != "Moved"]
         unhurried = self.held or (under_way and all(map(waits_on_purpose, under_way)))
-        if unhurried or _places(self.before) != _places(self.rollout):
+        # The memory is written where it changes: while nothing is to move that is now and then.
+        is_old = self.now - self.rollout.progress_at > self.wanted.progress_deadline_seconds / 4
+        if _places(self.before) != _places(self.rollout) or (unhurried and is_old):
             self.rollout = replace(self.rollout, progress_at=self.now)
 
     def scale(self) -> None:
@@ -293,7 +294,6 @@ class _Turn:
                 yield Scale(processor=name, revision=revision, replicas=asked.replicas, partitions=asked.partitions)
         for name, processor in self._under_way():
             yield from self._looks(name, processor)
-        yield from self._replays()
         yield from self.said
         yield LookAgain(seconds=REST if self.rollout.phase == "Stable" else LOOK_EVERY)
 
@@ -320,12 +320,6 @@ class _Turn:
     def _is_due(self, processor: ProcessorRollout, gate: str, policy: Policy) -> bool:
         first = processor.joined_at + policy.initial_delay if processor.joined_at else 0.0
         return self.now >= max(first, processor.gates.get(gate, GateMemory()).measured_at + policy.interval)
-
-    def _replays(self) -> Iterator[Action]:
-        """Ask for the failed revision's dead letters to be replayed, from the moment on at which it has left."""
-        why = self.before.last_rollback
-        if self.before.phase == "RollingBack" and self.rollout.phase == "Stable" and why is not None and why.revision:
-            yield ReplayLetters(processor=why.processor, revision=why.revision)
 
     def _under_way(self) -> Iterator[tuple[str, ProcessorRollout]]:
         for name, processor in self.rollout.processors.items():

@@ -129,7 +129,7 @@ class LettersSeen(_Told, frozen=True, kw_only=True):
         revision: whose.
         its_own: stable decides the message, so the revision is at fault.
         shared: stable fails too, so the message is at fault.
-        example: one of ``its_own``, named without its content.
+        example: where ``its_own`` can be looked at.
     """
 
     revision: str
@@ -198,7 +198,7 @@ class GateMemory(_Kept, frozen=True, kw_only=True):
     """What one gate has measured in this rollout.
 
     Attributes:
-        passed: good measurements since the last step began; ``failed`` bad ones since the rollout began.
+        passed, failed: good and bad measurements since the last step began.
         inconclusive: measurements without data, in a row.
         measured_at: the time of the last one; ``value``, ``stable`` and ``verdict`` are its.
     """
@@ -368,13 +368,6 @@ class Measure(_Told, frozen=True, kw_only=True, tag=True):
     stable: str
 
 
-class ReplayLetters(_Told, frozen=True, kw_only=True, tag=True):
-    """The dead letters that the revision, which was taken back, has made are to be replayed on stable."""
-
-    processor: str
-    revision: str
-
-
 class Say(_Told, frozen=True, kw_only=True, tag=True):
     """Something happened just now: an Event. The reasons are part of the interface and do not change."""
 
@@ -389,4 +382,4 @@ class LookAgain(_Told, frozen=True, kw_only=True, tag=True):
     seconds: float
 
 
-Action = Allow | Scale | RunShadow | Measure | ReplayLetters | Say | LookAgain
+Action = Allow | Scale | RunShadow | Measure | Say | LookAgain

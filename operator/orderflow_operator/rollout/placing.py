@@ -35,8 +35,13 @@ class Room:
         return max(2, max(self.stable, self.target) + self.surge)
 
     def target_pods(self, share: int) -> int:
-        """Return how many pods serve ``share`` partitions of the target: each about as many as at the end."""
-        return min(share, -(-share * self.target // self.partitions))
+        """Return how many pods serve ``share`` partitions of the target: each about as many as at the end.
+
+        While stable has partitions there is room for a pod of its own, too.
+        """
+        if share >= self.partitions:
+            return self.target
+        return min(share, -(-share * self.target // self.partitions), self.ceiling - 1)
 
     def stable_pods(self, share: int) -> int:
         """Return how many pods are left to stable while the target has ``share`` partitions."""
@@ -47,9 +52,7 @@ class Room:
     def next_share(self, now: int, goal: int) -> int:
         """Return how far to go at once from ``now`` to ``goal``: as far as the pods that may be added carry."""
         pods = self.target_pods(now) + max(1, self.surge)
-        if self.target_pods(goal) <= pods:
-            return goal
-        return max(now + 1, min(goal, pods * self.partitions // self.target))
+        return next((share for share in range(goal, now, -1) if self.target_pods(share) <= pods), min(goal, now + 1))
 
 
 def room_of(processor: ProcessorRollout, partitions: int) -> Room:

@@ -79,8 +79,8 @@ def _within_window(
 
 def _since(recommended: tuple[tuple[float, int], ...], start: float) -> list[int]:
     """Return the recommendations since ``start``, and the one that held when it began."""
-    before = [number for at, number in recommended if at < start]
-    return [*before[-1:], *(number for at, number in recommended if at >= start)]
+    before = [number for at, number in recommended if at <= start]
+    return [*before[-1:], *(number for at, number in recommended if at > start)]
 
 
 def _judged(memory: ScalingMemory, load: LoadSeen, replicas: int) -> ScalingMemory:

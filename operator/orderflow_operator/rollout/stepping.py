@@ -175,7 +175,7 @@ def _towards(processor: ProcessorRollout, going: Going) -> ProcessorRollout:
 
 
 def _counted_anew(memories: dict[str, GateMemory]) -> dict[str, GateMemory]:
-    return {name: replace(memory, passed=0) for name, memory in memories.items()}
+    return {name: replace(memory, passed=0, failed=0) for name, memory in memories.items()}
 
 
 def waits_on_purpose(processor: ProcessorRollout) -> bool:

@@ -4,6 +4,7 @@ Pure: whoever asks has read the rows. ``orderflow verify``, a replay inside a ru
 all ask here, so that they mean the same by "the same decision".
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,26 +52,26 @@ def decided_again(context: Context[Any], kept: Kept) -> Decision[Any]:
     return context.decide(before, visible, message)
 
 
-def difference(context: Context[Any], kept: Kept) -> str:
+def difference(context: Context[Any], kept: Kept, meant: Collection[str] | None = None) -> str:
     """Return in what today's decision differs from the recorded one, as a half sentence; empty if in nothing.
 
     It names parts of the decision and never their content, which may be personal.
+
+    Args:
+        meant: these parts may differ; if it is there and empty, all may.
     """
-    return differing_parts(context, kept)[1]
-
-
-def differing_parts(context: Context[Any], kept: Kept) -> tuple[tuple[str, ...], str]:
-    """Return the parts in which today's decision differs, if there is one, and what :func:`difference` says."""
     try:
         again = encode_decision(decided_again(context, kept))
     except Unreadable as error:
-        return (), f"has an input that cannot be read ({error})"
+        return f"has an input that cannot be read ({error})"
     except Exception as error:  # whatever a decision raises now, it did not raise then
-        return (), f"is not decided any more ({type(error).__name__})"
+        return f"is not decided any more ({type(error).__name__})"
     if again == kept.decision:
-        return (), ""
-    parts = tuple(_differing(again, kept.decision))
-    return parts, f"is decided differently now, in {', '.join(parts)}"
+        return ""
+    differing = _differing(again, kept.decision)
+    if meant is not None:
+        differing = [part for part in differing if meant and part not in meant]
+    return f"is decided differently now, in {', '.join(differing)}" if differing else ""
 
 
 def _shared(context: Context[Any], shared: bytes) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class Share:
         return self.limit != before
 
     @property
+    def is_watched(self) -> bool:
+        """Whether somebody rolls revisions out: without a file nobody does."""
+        return self._file is not None
+
+    @property
     def is_nothing(self) -> bool:
         """Whether the process has to stay out of the group."""
         return self.limit == 0

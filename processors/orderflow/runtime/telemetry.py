@@ -54,6 +54,12 @@ class Telemetry:
         self.quarantined = Gauge(
             "orderflow_dead_letters_quarantined", "Open dead letters whose replay has failed too often", registry=by
         )
+        self.judged = Gauge(
+            "orderflow_dead_letters_judged",
+            "Open dead letters of other revisions, by whose fault they are",
+            ["revision", "fault"],
+            registry=by,
+        )
         self.parked = Gauge("orderflow_messages_parked", "Messages that wait behind a dead letter", registry=by)
         self.saga = Histogram(
             "orderflow_saga_seconds",

@@ -53,7 +53,9 @@ from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
-from orderflow.runtime.schema import decisions
+from orderflow.runtime.schema import decisions, owner_name
+from orderflow.runtime.second_opinion import EVERY as OPINION_EVERY
+from orderflow.runtime.second_opinion import SecondOpinion
 from orderflow.runtime.share import Share
 from orderflow.runtime.sql_thread import sql_for
 from orderflow.runtime.tasks import TaskRunner
@@ -120,7 +122,7 @@ class Worker:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
+        self._owner = owner_name(settings.instance, uuid4())
         self._engine = open_database(settings.database_url, settings.durability)
         self._sql = sql_for(self._engine, settings.instance)
         self._telemetry = Telemetry(settings.context.name)
@@ -173,6 +175,7 @@ class Worker:
             self._telemetry,
         )
         self._letters = Readmitting(self._unit, settings.dead_letters, self.processor, self._sql, self._telemetry)
+        self._opinion = SecondOpinion(self._unit, self._sql, self._telemetry, settings.dead_letters.quarantine_after)
         history = KafkaHistory(settings.broker, settings.prefix, settings.instance)
         self._upkeep = Upkeep(
             self._unit, self.processor, self._sql, self._broker, history, self._telemetry, keeping=settings.keeping
@@ -279,7 +282,7 @@ class Worker:
         raise AssertionError("itertools.repeat ends never")
 
     def _jobs(self) -> dict[str, Any]:
-        return {
+        jobs = {
             "processor": self.processor.run(),
             "tasks": self._every(DUE_EVERY, self._tasks.run_due_once),
             "settling": self._every(0, self._tasks.settle_when_any),
@@ -294,6 +297,9 @@ class Worker:
             "share": self._every(LOOK_EVERY, self._follow_share),
             "faust": self._app.wait_until_stopped(),
         }
+        if self.settings.share.is_watched:
+            jobs["second opinion"] = self._every(OPINION_EVERY, self._opinion.look_once)
+        return jobs
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[Any]]) -> None:
         """Repeat ``step``; a database or broker that is away is waited for."""

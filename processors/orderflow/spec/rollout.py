@@ -156,7 +156,7 @@ class Gate(Section, frozen=True, kw_only=True):
         interval: between two measurements.
         initial_delay: from the moment on that the canary has partitions.
         count: so many good measurements make an analysis pass.
-        failure_limit: so many bad measurements are borne; one more and the rollout goes back.
+        failure_limit: so many bad measurements are borne within a step; one more and the rollout goes back.
         inconclusive_limit: so many measurements in a row without data are borne; one more and the rollout holds until
             there is data.
         min_samples: a measurement over fewer messages says nothing.

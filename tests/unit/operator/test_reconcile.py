@@ -9,7 +9,7 @@ from orderflow.spec.resource import CONTEXTS
 from orderflow.spec.status import Condition
 from orderflow_operator.names import COMPONENT, CONTEXT, INSTANCE, MANAGED_BY, MANAGER, REVISION
 from orderflow_operator.observing import Group, Member
-from orderflow_operator.plan.workloads import SHARE_FILE
+from orderflow_operator.plan.pods import SHARE_FILE
 from orderflow_operator.reconcile import Looked, Outcome, reconcile
 from orderflow_operator.rollout.model import Say
 from orderflow_operator.seen import Key, Named, Seen

@@ -145,7 +145,7 @@ def ends_where_it_should(cluster: PlayedCluster, wanted: Wanted, faults: dict[st
     assert wanted.release in {rollout.stable, rollout.refused}
 
 
-@settings(max_examples=4000)
+@settings(max_examples=EXAMPLES)
 @given(runs(), st.data())
 def test_a_rollout_keeps_its_promises(run: Run, data: st.DataObject) -> None:
     played(run, data, 30)
