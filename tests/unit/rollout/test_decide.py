@@ -14,6 +14,7 @@ from orderflow_operator.rollout.model import (
     Measure,
     ProcessorSeen,
     Rollout,
+    RunShadow,
     Say,
     Scale,
     ShadowSeen,
@@ -299,6 +300,17 @@ def test_there_is_no_way_in_without_a_way_back(declared: Declaration, strategy: 
     rolling.look()
     assert rolling.rollout.last_rollback is not None
     assert rolling.rollout.last_rollback.reason == reason
+
+
+def test_what_stable_reads_is_asked_for_where_nobody_has_asked_yet() -> None:
+    rolling = Rolling()
+    order = msgspec.structs.replace(rolling.rollout.processors["order"], declaration=None)
+    rolling.rollout = msgspec.structs.replace(rolling.rollout, processors={"order": order})
+    rolling.shadows.clear()
+    assert RunShadow(processor="order", revision="order-1") in rolling.look()
+    rolling.look()
+    assert rolling.rollout.processors["order"].declaration == Declaration()
+    assert not any(isinstance(one, RunShadow) for one in rolling.look())
 
 
 def test_another_topology_goes_all_at_once() -> None:
