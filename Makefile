@@ -10,20 +10,23 @@ INSTALLED := .venv/installed
 # The fast tests come first: a mistake shows in seconds. They run in two processes at once, and neither imports, rewrites
 # and collects the other's half, as every worker of a single pytest would.
 FAST_TESTS := tests/unit tests/contracts
+# Where `make prove` tries many examples of each property, and `make unit` few.
+PROPERTIES := $(addprefix tests/unit/, contexts contracts saga)
 # What proves more than it pays to prove with every change.
 LONG_PROOFS := tests/simulation/test_many_runs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
 RUNS := 10000
 FIRST := 2300
 
-ONE_HALF := $(addprefix tests/unit/, assembly gateway local providers runtime)
+ONE_HALF := $(addprefix tests/unit/, providers runtime)
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check unit unit-half unit-other-half bench histories simulate prove lock clean
+.PHONY: help up test test-cluster manifests check unit unit-half unit-other-half bench histories simulate prove lock clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(INSTALLED) ## Start the whole system on this machine; Ctrl-C stops it
 	$(BIN)/orderflow up -f manifests/quickstart.yaml
@@ -32,7 +35,17 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
+	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%) --ignore=tests/cluster --ignore=tests/operator
+
+test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they build and start; with KUBECONFIG, on that one
+	tests/install-servers.sh cluster
+	$(CLUSTER) build
+	$(BIN)/pytest tests/operator tests/cluster
+
+manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
+	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+	$(CLUSTER) operator >manifests/operator.yaml.new
+	mv manifests/operator.yaml.new manifests/operator.yaml
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -57,7 +70,8 @@ bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record t
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 5,000 played rollouts (some minutes)
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property, 5,000 played rollouts
+	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
 	ROLLOUT_EXAMPLES=5000 $(BIN)/pytest --timeout 1200 tests/unit/rollout/test_any_interleaving.py
 

@@ -14,7 +14,7 @@ from orderflow.providers.protocol import Provider
 from orderflow.providers.simulated import simulated_providers
 from orderflow.runtime.context import Context
 from orderflow.runtime.database import open_database
-from orderflow.runtime.preparing import allow
+from orderflow.runtime.preparing import allow, allow_only
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.share import share_of
 from orderflow.runtime.worker import Settings
@@ -85,12 +85,13 @@ def worker_settings(deployment: Deployment, context: str, instance: str) -> Sett
         database_url=deployment.database_url(context),
         durability=resource.spec.database.durability,
         revision=deployment.revision,
-        host="127.0.0.1",
-        port=deployment.ports[instance],
+        host=deployment.host,
+        port=deployment.port_of(instance, context),
         providers=providers_of(deployment, context),
         prepare=_stocking(resource.spec.products) if context == "inventory" else None,
         dead_letters=resource.spec.dead_letters,
         keeping=_keeping(resource.spec.retention),
+        migrates=deployment.migrates,
         share=share_of(os.environ),
     )
 
@@ -111,18 +112,26 @@ def _stocking(products: Sequence[Product]) -> Callable[[Connection], Sequence[Me
     return lambda connection: seed_products(connection, products, datetime.now(UTC))
 
 
-def prepare_databases(deployment: Deployment) -> Iterator[str]:
+def prepare_databases(
+    deployment: Deployment, contexts: Sequence[str] = CONTEXTS, allowed: Sequence[str] = ()
+) -> Iterator[str]:
     """Migrate each context's database and let the deployment's revision write; yield each context's name after.
+
+    Args:
+        allowed: then these revisions may write, and no others; the deployment's own only if it is among them.
 
     Raises:
         MigrationFailed: the tables could not be made; the database is as it was.
         sqlalchemy.exc.DBAPIError: a database is away.
     """
-    for name in CONTEXTS:
+    for name in contexts:
         url = deployment.database_url(name)
         engine = open_database(url, deployment.resource.spec.database.durability)
         try:
-            allow(name, url, deployment.revision, engine, datetime.now(UTC))
+            if allowed:
+                allow_only(name, url, allowed, engine, datetime.now(UTC))
+            else:
+                allow(name, url, deployment.revision, engine, datetime.now(UTC))
         finally:
             engine.dispose()
         yield name

@@ -25,6 +25,7 @@ class LazyGroup(click.Group):
         "dlq": "orderflow.oncall.dlq",
         "outbox": "orderflow.oncall.outbox",
         "tasks": "orderflow.oncall.tasks",
+        "rollout": "orderflow.rollouts.command",
         "shadow": "orderflow.shadowing.command",
         "simulate": "orderflow.simulation.command",
     }
@@ -151,11 +152,14 @@ def down(data_dir: Path) -> None:
 
 @main.command()
 @deployment
-def migrate(deployment: Path | None) -> None:
+@click.option("--context", type=CONTEXT, help="This context's database alone.")
+@click.option("--allow", multiple=True, metavar="REVISION", help="Allow these revisions to write, and no others.")
+def migrate(deployment: Path | None, context: str | None, allow: tuple[str, ...]) -> None:
     """Bring every context's database up to date and allow this revision to write."""
     from orderflow.assembly import prepare_databases  # noqa: PLC0415
+    from orderflow.spec.resource import CONTEXTS  # noqa: PLC0415
 
-    for name in prepare_databases(deployment_of(deployment)):
+    for name in prepare_databases(deployment_of(deployment), (context,) if context else CONTEXTS, allow):
         click.echo(f"{name}: ready")
 
 

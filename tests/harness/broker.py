@@ -28,6 +28,20 @@ def create_topics(address: str, names: Sequence[str], partitions: int) -> None:
     asyncio.run(create())
 
 
+def topic_names(address: str) -> set[str]:
+    """Return the names of all topics that the broker has."""
+
+    async def ask() -> set[str]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=address)
+        await admin.start()
+        try:
+            return set(await admin.list_topics())
+        finally:
+            await admin.close()
+
+    return asyncio.run(ask())
+
+
 @dataclass(frozen=True)
 class Sent:
     """One record to be sent, or read."""

@@ -14,14 +14,17 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orde
 
 
 @contextmanager
-def running_kafka(folder: Path) -> Iterator[RunningBroker]:
+def running_kafka(folder: Path, host: str = "127.0.0.1") -> Iterator[RunningBroker]:
     """Run a broker with its data in ``folder``. It can be stopped, killed and started again, on the same port.
+
+    Args:
+        host: the address of this machine at which clients find it.
 
     Raises:
         orderflow.local.errors.LocalError: it could not be started; the text says why and what to do.
     """
     port, controller_port = free_ports(2)
     java = install(CACHE, print)
-    broker = EmbeddedBroker(java, folder / "data", port, controller_port, folder / "kafka.log")
+    broker = EmbeddedBroker(java, folder / "data", port, controller_port, folder / "kafka.log", host)
     with RunningBroker(broker) as running:
         yield running

@@ -18,7 +18,9 @@ PASSWORD = "p@ss/word:%"  # what a URL has to escape, so that every test proves 
 class Postgres:
     """A cluster with as many databases as asked for. Commits are flushed to disk, as in production."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """Start one that is found at ``host``, an address of this machine, by whoever can reach it."""
+        self.host = host
         initdb = program("initdb", "postgresql", BINARIES)
         self._postgres = program("postgres", "postgresql", BINARIES)
         self._folder = data_folder("postgres")
@@ -35,7 +37,7 @@ class Postgres:
         """Start the server and wait until it answers."""
         settings = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.host,
             "unix_socket_directories": "",
             "fsync": "on",
             "max_connections": 200,
@@ -55,7 +57,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """Return the address of a database, whether it exists or not."""
-        url = URL.create("postgresql+psycopg", USER, PASSWORD, "127.0.0.1", self.port, database)
+        url = URL.create("postgresql+psycopg", USER, PASSWORD, self.host, self.port, database)
         return url.render_as_string(hide_password=False)
 
     def create_database(self) -> str:
@@ -78,6 +80,8 @@ class Postgres:
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+        with (self._folder / "data" / "pg_hba.conf").open("a") as access:
+            access.write("host all all 0.0.0.0/0 scram-sha-256\n")
 
     def _is_up(self) -> bool:
         try:
@@ -88,5 +92,5 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
+            host=self.host, port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         )

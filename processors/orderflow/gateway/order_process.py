@@ -26,7 +26,7 @@ from orderflow.runtime.database import is_infrastructure_failure, reading
 from orderflow.runtime.direct import Direct
 from orderflow.runtime.kafka import KafkaBroker
 from orderflow.runtime.outgoing import Outgoing
-from orderflow.runtime.preparing import prepare
+from orderflow.runtime.preparing import prepare, wait_for_migration
 from orderflow.runtime.sampling import Sampling
 from orderflow.runtime.schema import decisions
 from orderflow.runtime.sql_thread import sql_for
@@ -127,7 +127,10 @@ class OrderProcess:
     def _prepare(self) -> int:
         """Bring the database to this revision's tables, and return how many decisions it keeps."""
         url, engine = self._deployment.database_url(CONTEXT), self._store.engine
-        prepare(CONTEXT, url, self._deployment.revision, engine, self._clock.now())
+        if self._deployment.migrates:
+            prepare(CONTEXT, url, self._deployment.revision, engine, self._clock.now())
+        else:
+            wait_for_migration(CONTEXT, engine)
         with reading(engine) as connection:
             return connection.scalar(select(func.count()).select_from(decisions)) or 0
 

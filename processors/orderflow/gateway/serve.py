@@ -36,7 +36,7 @@ def serve_order_api(deployment: Deployment, flows: FlowBook, instance: str) -> N
     # FastAPI, Kafka's and Redis's clients: what a read API has no use for stays out of its process.
     from orderflow.gateway.order_process import OrderProcess  # noqa: PLC0415
 
-    listener = _listener(deployment.resource.spec.gateway.host, deployment.ports[api_name("order")])
+    listener = _listener(deployment.resource.spec.gateway.host, deployment.port_of(instance, api_name("order")))
     process = OrderProcess(deployment, flows, instance)
     server = Server(process.app, listener)
     process.leave = server.leave
@@ -51,7 +51,7 @@ def serve_read_api(deployment: Deployment, context: str, instance: str) -> None:
     Raises:
         SystemExit: it could not start; with one sentence.
     """
-    listener = _listener("127.0.0.1", deployment.ports[api_name(context)])
+    listener = _listener(deployment.host, deployment.port_of(instance, api_name(context)))
     store = Store(deployment.database_url(context), deployment.resource.spec.database.durability)
     routes: Mapping[str, Read] = importlib.import_module(f"orderflow.contexts.{context}.reads").ROUTES
 

@@ -34,7 +34,7 @@ _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
 log.dirs={data}
 # Topics are created before anybody uses them: a name that is spelt wrong creates none.
@@ -67,6 +67,7 @@ class EmbeddedBroker:
         port: where clients connect.
         controller_port: where it talks to itself.
         log: where whoever runs :attr:`command` sends its output.
+        host: the address of this machine on which clients connect.
     """
 
     java: Java
@@ -74,11 +75,12 @@ class EmbeddedBroker:
     port: int
     controller_port: int
     log: Path
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
         """``host:port`` for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def command(self) -> list[str]:
@@ -103,7 +105,7 @@ class EmbeddedBroker:
         try:
             data.mkdir(parents=True, exist_ok=True)
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            filled = _PROPERTIES.format(port=self.port, controller_port=self.controller_port, data=data)
+            filled = _PROPERTIES.format(host=self.host, port=self.port, controller_port=self.controller_port, data=data)
             self._properties.write_text(filled, encoding="utf-8")
             # The last thing that formatting writes: without it there is nothing to be lost.
             if not (data / "meta.properties").exists():
@@ -169,7 +171,7 @@ class RunningBroker:
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call
             )
         try:
-            wait_for_port(self.broker.port, self._still_there)
+            wait_for_port(self.broker.port, self._still_there, host=self.broker.host)
         except BaseException:
             self.kill()
             raise
@@ -199,8 +201,10 @@ class RunningBroker:
             raise LocalError(f"the embedded Kafka has ended: {last_line_of(self.broker.log)}")
 
 
-def wait_for_port(port: int, still_there: Callable[[], None], patience: float = START_PATIENCE) -> None:
-    """Wait until somebody takes connections on the loopback interface's ``port``.
+def wait_for_port(
+    port: int, still_there: Callable[[], None], patience: float = START_PATIENCE, host: str = "127.0.0.1"
+) -> None:
+    """Wait until somebody takes connections on ``port`` of the address ``host``.
 
     Args:
         still_there: raises if there is nothing to wait for any more.
@@ -212,7 +216,7 @@ def wait_for_port(port: int, still_there: Callable[[], None], patience: float = 
     while True:
         still_there()
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
                 raise LocalError(f"the embedded Kafka took no connection within {patience:g} s") from None

@@ -27,6 +27,7 @@ from orderflow.local.ports import free_ports, refuse_taken_port
 from orderflow.local.processes import BROKER, PROGRAM, Program
 from orderflow.local.state import Folder, Lock, Status, replace_file
 from orderflow.local.supervisor import Supervisor, System
+from orderflow.spec.cluster_only import only_in_a_cluster
 from orderflow.spec.deployment import process_names, resolve, revision_of
 from orderflow.spec.reading import read_resource
 from orderflow.spec.resource import OrderFlow
@@ -66,6 +67,8 @@ def up(
     """
     resource = read_resource(manifest)
     told = reporter or reporter_for_terminal()
+    if unused := only_in_a_cluster(resource):
+        told.say(f"left out, as only a cluster can use it: {', '.join(unused)}")
     cache = (cache or default_cache()).absolute()
     folder = Folder(data_dir.absolute())
     try:

@@ -99,7 +99,8 @@ def open_database(url: str, durability: str = "normal") -> Engine:
 
     Args:
         url: ``sqlite:///path`` (the file's folders are created) or ``postgresql+psycopg://...``. What its query says
-            goes before the settings chosen here.
+            goes before the settings chosen here. PostgreSQL's may name a folder in ``credentials``, with the files
+            ``username`` and ``password``: they are read for every connection, so a new password is used at once.
         durability: for SQLite: with ``normal`` a commit survives the end of the process, however sudden; with
             ``full`` the loss of power too, at the price of a disk flush per commit. PostgreSQL goes by its own
             ``synchronous_commit``.
@@ -290,8 +291,19 @@ def _open_postgres(url: URL) -> Engine:
         ),
     }
     # No ping before use: a lost connection fails one batch, which is read again, and empties the pool.
-    url = url.set(drivername="postgresql+psycopg")
-    return create_engine(url, connect_args=_unless_said(url, settings), use_native_hstore=False, **_POOL)
+    folder = url.query.get("credentials")
+    url = url.set(drivername="postgresql+psycopg").difference_update_query(["credentials"])
+    engine = create_engine(url, connect_args=_unless_said(url, settings), use_native_hstore=False, **_POOL)
+    if isinstance(folder, str):
+        _read_credentials(engine, Path(folder))
+    return engine
+
+
+def _read_credentials(engine: Engine, folder: Path) -> None:
+    @event.listens_for(engine, "do_connect")
+    def read(_dialect: object, _record: object, _arguments: object, settings: dict[str, Any]) -> None:
+        settings["user"] = (folder / "username").read_text(encoding="utf-8").strip()
+        settings["password"] = (folder / "password").read_text(encoding="utf-8").strip()
 
 
 def _unless_said(url: URL, settings: dict[str, Any]) -> dict[str, Any]:

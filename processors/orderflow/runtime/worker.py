@@ -45,7 +45,7 @@ from orderflow.runtime.ledger import Partition
 from orderflow.runtime.letter_policy import DeadLetterRules
 from orderflow.runtime.letters import Standing, standing
 from orderflow.runtime.outgoing import Outgoing
-from orderflow.runtime.preparing import prepare
+from orderflow.runtime.preparing import NotMigrated, prepare, wait_for_migration
 from orderflow.runtime.processor import Processor
 from orderflow.runtime.readmitting import EVERY as READMIT_EVERY
 from orderflow.runtime.readmitting import Readmitting
@@ -94,6 +94,7 @@ class Settings:
         prefix: put before every topic's and group's name.
         prepare: run in one transaction before the worker joins; returns messages to send.
         keeping: for how long what was recorded is kept; without it, for ever.
+        migrates: whether it brings its database up to date itself, or waits until somebody has.
         share: how many partitions its revision may have; while that is none it stays out of the group.
     """
 
@@ -111,6 +112,7 @@ class Settings:
     prepare: Callable[[Connection], Sequence[Message]] | None = None
     dead_letters: DeadLetterRules = field(default_factory=DeadLetterRules)
     keeping: Keeping | None = None
+    migrates: bool = True
     share: Share = field(default_factory=Share)
 
 
@@ -238,7 +240,10 @@ class Worker:
 
     def _open_database(self) -> tuple[OutboxRow, ...]:
         settings = self.settings
-        prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
+        if settings.migrates:
+            prepare(settings.context.name, settings.database_url, settings.revision, self._engine, self._clock.now())
+        else:
+            wait_for_migration(settings.context.name, self._engine)
         with self._engine.begin() as connection:
             assert_allowed(connection, settings.revision)
             task_rows.free(connection, self._owner)
@@ -270,7 +275,8 @@ class Worker:
             except (SQLAlchemyError, KafkaError, PublishFailed, OSError) as error:
                 if isinstance(error, SQLAlchemyError) and not is_infrastructure_failure(error):
                     raise
-                self._failed(what, f"{type(error).__name__}: not reachable")
+                reason = str(error) if isinstance(error, NotMigrated) else f"{type(error).__name__}: not reachable"
+                self._failed(what, reason)
                 log.warning("waiting", what=what, reason=type(error).__name__)
                 await asyncio.sleep(wait)
         raise AssertionError("itertools.repeat ends never")

@@ -34,6 +34,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         read_apis: the root (``http://host:port``) of each context's read API; the order's is the order API.
         ports: the port of each process's HTTP server, by the process's name. A processor has health and metrics there.
         resource: what it all follows from.
+        host: the address that processors and read APIs listen on.
+        migrates: whether a process brings its own database up to date. In a cluster a job does, before.
     """
 
     data_dir: str
@@ -44,6 +46,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     read_apis: dict[str, str]
     ports: dict[str, int]
     resource: OrderFlow
+    host: str = "127.0.0.1"
+    migrates: bool = True
 
     @property
     def name(self) -> str:
@@ -64,6 +68,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def gateway(self) -> str:
         """The root of the order API."""
         return self.read_apis["order"]
+
+    def port_of(self, process: str, kind: str) -> int:
+        """Return the port of a process by its own name, or else by its kind's (``payment``, ``payment-api``).
+
+        On one machine each process has a port of its own; in a cluster all pods of a kind have the same.
+        """
+        return self.ports[process] if process in self.ports else self.ports[kind]
 
     def database_url(self, context: str) -> str:
         """Return the SQLAlchemy URL of the database of one of the contexts."""

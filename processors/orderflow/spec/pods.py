@@ -48,8 +48,8 @@ class VariableSource(Section, frozen=True, kw_only=True):
 class Resources(Section, frozen=True, kw_only=True):
     """What a pod asks for and may use at most, by ``cpu`` and ``memory``."""
 
-    requests: dict[str, Quantity] = {}
-    limits: dict[str, Quantity] = {}
+    requests: dict[str, Quantity] = msgspec.field(default_factory=dict)
+    limits: dict[str, Quantity] = msgspec.field(default_factory=dict)
 
 
 class Pods(Section, frozen=True, kw_only=True):
@@ -67,9 +67,9 @@ class Pods(Section, frozen=True, kw_only=True):
     env: tuple[Variable, ...] = ()
     env_from: tuple[VariableSource, ...] = ()
     resources: Resources = Resources()
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    node_selector: dict[str, str] = {}
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     priority_class_name: str | None = None
     termination_grace_period_seconds: Annotated[int, msgspec.Meta(ge=25, le=600)] = 45
 
@@ -78,7 +78,6 @@ class Monitoring(Section, frozen=True, kw_only=True):
     """What Prometheus is told, where its operator's resources exist in the cluster."""
 
     pod_monitor: bool = True
-    rules: bool = True
 
 
 class NetworkPolicies(Section, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class Broker(Section, frozen=True, kw_only=True):
     partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
     topic_prefix: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
     replication_factor: Annotated[int, msgspec.Meta(ge=1, le=32767)] = 1
-    topic_config: dict[str, str] = {}
+    topic_config: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Database(Section, frozen=True, kw_only=True):

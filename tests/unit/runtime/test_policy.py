@@ -210,4 +210,4 @@ class AnyBreaker(RuleBasedStateMachine):
 
 
 TestAnyBreaker = AnyBreaker.TestCase
-TestAnyBreaker.settings = settings(max_examples=60, stateful_step_count=40)
+TestAnyBreaker.settings = settings(stateful_step_count=40)

@@ -107,7 +107,7 @@ async def test_what_the_broker_still_holds_stays_in_the_inbox(over: Process) -> 
     assert set(left(over).values()) == {0, len(held)}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.integers(0, 6))
 async def test_a_message_that_comes_again_from_the_topic_is_known_again(over: Process, kept: int) -> None:
     site = over.site

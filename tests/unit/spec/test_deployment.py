@@ -113,3 +113,10 @@ def test_a_deployment_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     other.write_text('{"name": 1}')
     with pytest.raises(SpecError, match=r"other\.json: no deployment of this version"):
         read_deployment(other)
+
+
+def test_a_process_has_a_port_of_its_own_or_that_of_its_kind() -> None:
+    deployment = deployed()
+    assert deployment.port_of("payment-0", "payment") == deployment.ports["payment-0"]
+    in_a_cluster = msgspec.structs.replace(deployment, ports={"payment": 8081})
+    assert in_a_cluster.port_of("shop-payment-7d9f-x2", "payment") == 8081

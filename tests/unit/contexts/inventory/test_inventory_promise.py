@@ -167,4 +167,4 @@ class Shop(RuleBasedStateMachine):
 
 
 TestShop = Shop.TestCase
-TestShop.settings = settings(database=None, max_examples=60, stateful_step_count=30, deadline=None)
+TestShop.settings = settings(stateful_step_count=30)

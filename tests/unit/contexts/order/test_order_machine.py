@@ -442,4 +442,4 @@ class SagaMachine(RuleBasedStateMachine):
 
 
 TestSaga = SagaMachine.TestCase
-TestSaga.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, database=None)
+TestSaga.settings = settings(stateful_step_count=40)

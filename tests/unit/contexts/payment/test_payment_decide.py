@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.contexts.payment import PAYMENT
@@ -481,7 +481,6 @@ class World:
 ACTIONS = st.sampled_from(["ask", "ask again", "ask anew", "ask for more", "undo", "answer", "late answer"])
 
 
-@settings(database=None, max_examples=300, deadline=None)
 @given(actions=st.lists(ACTIONS, max_size=12), accepts=st.booleans())
 def test_money_in_is_money_out_whatever_comes_in_whatever_order(actions: list[str], accepts: bool) -> None:
     world = World(accepts=accepts)

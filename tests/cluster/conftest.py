@@ -1,0 +1,76 @@
+"""The clusters that tests ask for by name. Each is started once, by the first test that asks for it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cluster.control_plane import running_control_plane
+from cluster.images import OPERATOR, PROCESSORS, project_image
+from cluster.kubectl import Kubectl
+from cluster.programs import program
+from cluster.running import Cluster, given_cluster, running_cluster
+from servers.process import ServerMissing
+
+
+def _cannot_run(reason: str) -> None:
+    """Say that a test cannot run here: on a laptop that is reported, in a pipeline it is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Kubectl]:
+    """A cluster to which objects can be given. Whether it has nodes is left open."""
+    with ExitStack() as stack:
+        if given := os.environ.get("KUBECONFIG"):
+            yield Kubectl(Path(given))
+            return
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-cluster-")))
+        try:
+            yield Kubectl(stack.enter_context(running_control_plane(folder)).kubeconfig)
+        except ServerMissing as missing:
+            pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster that runs pods."""
+    if given := os.environ.get("KUBECONFIG"):
+        yield given_cluster(Path(given))
+        return
+    if os.geteuid() != 0:
+        _cannot_run("not run: a node needs root, or a cluster that KUBECONFIG names")
+    try:
+        with running_cluster() as running:
+            yield running
+    except ServerMissing as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """The archives of the project's images, by target."""
+    if os.geteuid() != 0:
+        _cannot_run("not run: to build an image needs root")
+    with tempfile.TemporaryDirectory(prefix="orderflow-images-") as name:
+        try:
+            yield {
+                target: project_image(target, image, Path(name) / f"{target}.tar")
+                for target, image in (("processors", PROCESSORS), ("operator", OPERATOR))
+            }
+        except ServerMissing as missing:
+            pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The real helm, built from its module."""
+    try:
+        return program("helm")
+    except ServerMissing as missing:
+        pytest.fail(str(missing), pytrace=False)

@@ -1,0 +1,3 @@
+module orderflow.dev/tests/pause
+
+go 1.24.0
