@@ -158,6 +158,20 @@ def test_what_was_refused_is_not_tried_again_until_somebody_says_so() -> None:
     assert rolling.rollout.stable == "release-2"
 
 
+def test_what_is_tried_again_begins_with_the_shadow_step_anew() -> None:
+    rolling = Rolling()
+    rolling.wants(release(2))
+    rolling.until_step(1)
+    rolling.say("abort")
+    rolling.shares()
+    found = rolling.shadows["order"]
+    rolling.command = Command(id="again", verb="retry")
+    assert RunShadow(processor="order", revision="order-2") in rolling.look()
+    rolling.shadows["order"] = found
+    rolling.look()
+    assert rolling.rollout.processors["order"].stage == "Shadow", "what was found before says nothing"
+
+
 def test_a_newer_release_takes_the_place_of_one_on_its_way() -> None:
     rolling = Rolling()
     rolling.wants(release(2))
