@@ -131,7 +131,7 @@ class Reconciler:
         await self._tell(body, before, outcome)
         await self._make_so(key, body, outcome)
         await self._pods.measure(key, looked, outcome)
-        self._count(outcome, began)
+        self._count(key, outcome, began)
         return self._again(looked, outcome)
 
     # What there is
@@ -303,12 +303,12 @@ class Reconciler:
         except Refused as refused:
             log.warning("an event was refused", reason=str(refused))
 
-    def _count(self, outcome: Outcome, began: float) -> None:
+    def _count(self, key: Key, outcome: Outcome, began: float) -> None:
         for say in said(outcome):
             if say.reason == "RolledBack":
                 self._metrics.detection.observe(max(0.0, self._now() - began))
             if say.reason in {"RolledBack", "Promoted", "Installed", "Superseded"}:
-                self._metrics.rollouts.labels(say.reason).inc()
+                self._metrics.rollouts.labels(key.namespace, key.name, say.reason).inc()
 
     def _again(self, looked: Looked, outcome: Outcome) -> float | None:
         if outcome.objects is None:
