@@ -42,8 +42,10 @@ test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they 
 	$(CLUSTER) build
 	$(BIN)/pytest tests/operator tests/cluster
 
-manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
-	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+crd: $(INSTALLED) ## Write the definition of OrderFlow from its types
+	$(BIN)/python -m orderflow_operator.crd manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+
+manifests: crd ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
 	$(CLUSTER) operator >manifests/operator.yaml.new
 	mv manifests/operator.yaml.new manifests/operator.yaml
 
