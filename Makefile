@@ -23,7 +23,7 @@ CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-cluster manifests check unit unit-half unit-other-half bench growth histories simulate prove lock clean
+.PHONY: help up test test-cluster crd manifests check unit unit-half unit-other-half bench growth histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
