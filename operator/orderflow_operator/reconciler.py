@@ -193,13 +193,16 @@ class Reconciler:
         asked = (self._brokers.group(address, f"{prefix}{one}", f"{prefix}{one}-commands") for one in CONTEXTS)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[str, Group] = {}
+        unseen: dict[str, str] = {}
         for context, answer in zip(CONTEXTS, answers, strict=True):
             if isinstance(answer, BrokerAway):
-                log.warning("a group cannot be seen", context=context, reason=str(answer))
+                unseen[context] = str(answer)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 found[context] = answer
+        if unseen:
+            log.warning("groups cannot be seen", name=resource.metadata.name, **unseen)
         return found
 
     # What is to be so

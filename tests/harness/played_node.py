@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import Consumer
 from kubernetes import client, config
+from urllib3.exceptions import HTTPError
 
 MISSING = "registry.example/missing:1"
 """The image that cannot be pulled."""
@@ -51,7 +52,7 @@ class Node:
 
     def _play(self) -> None:
         while not self._stop.wait(0.2):
-            with contextlib.suppress(client.ApiException, OSError):
+            with contextlib.suppress(client.ApiException, HTTPError, OSError):
                 self._play_once()
 
     def _play_once(self) -> None:
