@@ -4,7 +4,10 @@ What pods count only grows, so a measurement is what has come since the one befo
 revision, what it read last. After a restart the first measurement has nothing to go by and says so.
 """
 
+import math
+import time
 from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
 
@@ -14,6 +17,9 @@ from orderflow_operator.measuring.readings import Reading
 from orderflow_operator.measuring.values import MEASURES, Value, spans
 from orderflow_operator.rollout.gates import Policy
 from orderflow_operator.rollout.model import Measure, Measurement
+
+FRESH: Final = 1.0
+"""Seconds for which what pods have said is good for other gates: a pod that does not answer is waited for once."""
 
 Roots = Mapping[str, str]
 """By pod, the root of the server that has its ``/metrics``."""
@@ -27,6 +33,7 @@ class Measurer:
         self._namespace = namespace
         self._name = name
         self._before: dict[tuple[str, str, str], dict[str, Reading]] = {}
+        self._last: dict[tuple[str, str], tuple[float, dict[str, Reading]]] = {}
 
     async def measure(self, wanted: Measure, policy: Policy, canary: Roots, stable: Roots, now: float) -> Measurement:
         """Return what the gate says of the canary, and of stable beside it.
@@ -49,10 +56,18 @@ class Measurer:
         if measure is None:
             return Value(None, None, f"nothing here measures {wanted.gate}")
         place = wanted.processor, wanted.gate, revision
-        before, after = self._before.get(place), await read_pods(self._session, pods)
+        before, after = self._before.get(place), await self._read(wanted.processor, revision, pods)
         self._before[place] = after
         if not after:
             return Value(None, None, "no pod answers")
         if before is None:
             return Value(None, None, "it is the first look at these pods")
         return measure(spans(before, after))
+
+    async def _read(self, processor: str, revision: str, pods: Roots) -> dict[str, Reading]:
+        """Return what the pods say now, or have said just now."""
+        at, readings = self._last.get((processor, revision), (-math.inf, {}))
+        if time.monotonic() - at > FRESH:
+            readings = await read_pods(self._session, pods)
+            self._last[processor, revision] = time.monotonic(), readings
+        return readings
