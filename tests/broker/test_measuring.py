@@ -67,6 +67,24 @@ async def test_pods_are_compared_by_what_they_did_since_the_last_look(
         assert (await measured()).why == "no pod answers"
 
 
+async def test_little_traffic_gives_a_measurement_now_and_then(
+    pods: tuple[Pod, Pod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurer_module, "FRESH", 0.0)
+    canary, stable = pods
+    ours, theirs = ({"pod": f"http://127.0.0.1:{pod.port}"} for pod in pods)
+    samples = []
+    async with aiohttp.ClientSession() as session:
+        measurer = Measurer(session, "shop", "orders")
+        for _ in range(6):
+            found = await measurer.measure(GATE, BUILT_IN["error-rate"], ours, theirs, now=1.0)
+            samples.append(found.samples)
+            canary.works(good=20)
+            stable.works(good=20)
+    assert BUILT_IN["error-rate"].min_samples == 50
+    assert samples == [None, 20, 40, 60, 20, 40]
+
+
 async def test_several_gates_are_measured_by_one_look(pods: tuple[Pod, Pod]) -> None:
     canary, _ = pods
     root = {"pod": f"http://127.0.0.1:{canary.port}"}
