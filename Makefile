@@ -12,8 +12,8 @@ INSTALLED := .venv/installed
 FAST_TESTS := tests/unit tests/contracts
 # Where `make prove` tries many examples of each property, and `make unit` few.
 PROPERTIES := $(addprefix tests/unit/, contexts contracts saga)
-# What proves more than it pays to prove with every change.
-LONG_PROOFS := tests/simulation/test_many_runs.py
+# 2,300 simulated runs, in as many processes as there are cores.
+MANY_RUNS := tests/simulation/test_many_runs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
 RUNS := 10000
 FIRST := 2300
@@ -34,7 +34,7 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%)
+	$(BIN)/pytest tests $(FAST_TESTS:%=--ignore=%)
 
 check: $(INSTALLED) ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -62,9 +62,9 @@ growth: $(INSTALLED) ## Measure what 50,000 stored orders do to cost and memory,
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property (some minutes)
+prove: $(INSTALLED) ## Run 2,300 simulated runs and 1,000 examples of each property (some minutes)
 	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
-	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
+	$(BIN)/pytest $(MANY_RUNS)
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
 	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json
