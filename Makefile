@@ -12,8 +12,8 @@ INSTALLED := .venv/installed
 FAST_TESTS := tests/unit tests/contracts
 # Where `make prove` tries many examples of each property, and `make unit` few.
 PROPERTIES := $(addprefix tests/unit/, contexts contracts rollout saga)
-# What proves more than it pays to prove with every change.
-LONG_PROOFS := tests/simulation/test_many_runs.py
+# 2,300 simulated runs, in as many processes as there are cores.
+MANY_RUNS := tests/simulation/test_many_runs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
 RUNS := 10000
 FIRST := 2300
@@ -35,7 +35,7 @@ test: $(INSTALLED) ## Run every check and every test, on real servers (installs 
 	tests/install-servers.sh
 	$(MAKE) check
 	$(MAKE) unit
-	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) $(LONG_PROOFS:%=--ignore=%) --ignore=tests/cluster --ignore=tests/operator
+	$(BIN)/pytest -m "not long" tests $(FAST_TESTS:%=--ignore=%) --ignore=tests/cluster --ignore=tests/operator
 
 test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they build and start; with KUBECONFIG, on that one
 	tests/install-servers.sh cluster
@@ -75,9 +75,9 @@ growth: $(INSTALLED) ## Measure what 50,000 stored orders do to cost and memory,
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property
+prove: $(INSTALLED) ## Run 2,300 simulated runs and 1,000 examples of each property (some minutes)
 	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
-	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
+	$(BIN)/pytest $(MANY_RUNS)
 
 drills: $(INSTALLED) ## Break the whole system on purpose, in every way there is, and record it in docs/drills (half an hour, as root)
 	tests/install-servers.sh

@@ -14,7 +14,7 @@ RUNS = {"file": range(300), "memory": range(300, 2_300)}
 reached: Counter[str] = Counter()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_every_promise_is_kept_in_every_run(kind: str) -> None:
     broken: list[Outcome] = []

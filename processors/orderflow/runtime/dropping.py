@@ -267,6 +267,9 @@ def _raise_horizon(connection: Connection, table: str, until: datetime, dropped:
     )
 
 
+_HORIZONS = Statement(select(horizons.c.table, horizons.c.until, horizons.c.dropped).order_by(horizons.c.table))
+
+
 @dataclass(frozen=True, slots=True)
 class Horizon:
     """How far dropping has come in a table: rows whose time is before ``until`` may be gone."""
@@ -278,5 +281,4 @@ class Horizon:
 
 def horizons_of(connection: Connection) -> dict[str, Horizon]:
     """Return the horizon of each table from which something was dropped."""
-    query = select(horizons.c.table, horizons.c.until, horizons.c.dropped).order_by(horizons.c.table)
-    return {row[0]: Horizon(*row) for row in connection.execute(query)}
+    return {row[0]: Horizon(*row) for row in _HORIZONS.rows(connection, {})}

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, exists, literal, select
 
 from orderflow.runtime.incoming import Incoming, Record, read
 from orderflow.runtime.schema import dead_letters, message_attempts, processed_events
@@ -29,6 +29,28 @@ _KNOWN = Statement(
     )
 )
 _INSERT = Statement(processed_events.insert())
+
+_OF_PARTITION = (
+    message_attempts.c.group == bindparam("at_group"),
+    message_attempts.c.topic == bindparam("at_topic"),
+    message_attempts.c.partition == bindparam("at_partition"),
+)
+_OF_RECORD = (*_OF_PARTITION, message_attempts.c.offset == bindparam("at_offset"))
+_ATTEMPTS = Statement(select(message_attempts.c.attempts).where(*_OF_RECORD))
+_ATTEMPT = Statement(
+    message_attempts.update().where(*_OF_RECORD).values(attempts=message_attempts.c.attempts + literal(1))
+)
+_FIRST_ATTEMPT = Statement(
+    message_attempts.insert().values(
+        group=bindparam("at_group"),
+        topic=bindparam("at_topic"),
+        partition=bindparam("at_partition"),
+        offset=bindparam("at_offset"),
+        attempts=1,
+    )
+)
+_FORGET_ALL = Statement(message_attempts.delete().where(*_OF_PARTITION))
+_FORGET = Statement(message_attempts.delete().where(*_OF_PARTITION, message_attempts.c.offset < bindparam("before")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,30 +155,23 @@ def begin_attempt(connection: Connection, group: str, record: Record) -> int:
 
     The attempts of the partition's earlier records have served their purpose and are forgotten.
     """
-    table = message_attempts
     forget_attempts(connection, group, (record.topic, record.partition), before=record.offset)
-    this = (
-        table.c.group == group,
-        table.c.topic == record.topic,
-        table.c.partition == record.partition,
-        table.c.offset == record.offset,
-    )
-    before = connection.scalar(select(table.c.attempts).where(*this))
-    if before is None:
-        connection.execute(
-            table.insert().values(
-                group=group, topic=record.topic, partition=record.partition, offset=record.offset, attempts=1
-            )
-        )
+    at = {
+        "at_group": group,
+        "at_topic": record.topic,
+        "at_partition": record.partition,
+        "at_offset": record.offset,
+    }
+    if _ATTEMPT.run(connection, at) == 0:
+        _FIRST_ATTEMPT.run(connection, at)
         return 0
-    connection.execute(table.update().where(*this).values(attempts=before + 1))
-    return int(before)
+    return int(_ATTEMPTS.rows(connection, at)[0][0]) - 1
 
 
 def forget_attempts(connection: Connection, group: str, partition: tuple[str, int], before: int | None = None) -> None:
     """Forget the attempts of a partition's records, of those before offset ``before`` if one is given."""
-    table = message_attempts
-    these = [table.c.group == group, table.c.topic == partition[0], table.c.partition == partition[1]]
-    if before is not None:
-        these.append(table.c.offset < before)
-    connection.execute(table.delete().where(*these))
+    at = {"at_group": group, "at_topic": partition[0], "at_partition": partition[1]}
+    if before is None:
+        _FORGET_ALL.run(connection, at)
+    else:
+        _FORGET.run(connection, {**at, "before": before})

@@ -28,7 +28,7 @@ from orderflow.runtime.statements import Statement
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 0.02
-"""Less than one hop of a saga."""
+"""Seconds between looks at whether somebody else's row has been marked: less than one hop of a saga."""
 PATIENCE = timedelta(seconds=1)
 """After that the relay takes over: it publishes what is older than this."""
 
@@ -52,12 +52,7 @@ class Outgoing:
 
     Args:
         mark_after: seconds within which a published row is marked if no transaction takes it along before.
-
-    Attributes:
-        look_again: seconds between looks at whether somebody else's row has been marked.
     """
-
-    look_again = LOOK_AGAIN
 
     def __init__(self, broker: Broker, engine: Engine, sql: Sql, clock: Clock, *, mark_after: float = 0.5) -> None:
         self._broker = broker
@@ -143,7 +138,7 @@ class Outgoing:
             if not self._ready:
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self.look_again)
+                    await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
             if self._held:
                 await self._look_at_held()
             rows, self._ready = self._ready, []

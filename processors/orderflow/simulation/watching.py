@@ -67,6 +67,7 @@ class Watch:
 
     Attributes:
         transactions: how many functions processes have run on their databases.
+        commits: how many there were, per context.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Watch:
         self._waits: dict[str, bool] = dict.fromkeys(contexts, False)
         self._due: dict[str, datetime | None] = dict.fromkeys(contexts)
         self.transactions = 0
+        self.commits = dict.fromkeys(contexts, 0)
 
     # What there is to do
 
@@ -137,6 +139,7 @@ class Watch:
         """See what a commit has changed."""
         if name not in self._contexts:
             return
+        self.commits[name] += 1
         ((waits, due, reaches),) = self._store.peek(name, _AHEAD)
         if reaches != self._reaches[name]:
             self._reaches[name] = reaches

@@ -23,7 +23,7 @@ HELD_FOR = outgoing.PATIENCE
 
 @pytest.fixture(autouse=True)
 def quick_looks_and_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing.Outgoing, "look_again", 0.001)
+    monkeypatch.setattr(outgoing, "LOOK_AGAIN", 0.001)
     monkeypatch.setattr(outgoing, "PATIENCE", timedelta(hours=1))
 
 
