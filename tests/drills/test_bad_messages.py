@@ -35,7 +35,8 @@ FLOW: dict[str, Any] = {
 """Orders that give a step up after half a minute: nobody waits for the five minutes of the defaults."""
 POISONED = 20
 POISON = (
-    b"no JSON at all \xff",
+    # The same bytes again are a copy, whatever their key.
+    b"no JSON at all \xff %d",
     b'{"eventType":"NeverHeardOf","eventId":"poison-%d","orderId":"o"}',
     b'{"eventType":"ReleaseInventory","schemaVersion":"9.0","eventId":"poison-%d","orderId":"o"}',
     b'{"eventType":"OrderInventoryRequested","eventId":"poison-%d","orderId":"o","items":7}',

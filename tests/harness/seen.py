@@ -95,7 +95,7 @@ def _overview(seen: Iterable[Seen]) -> list[str]:
                 one.placed,
                 one.completed,
                 f"{one.completed_healthy} of {one.healthy}, {_percent(one.completed_healthy, one.healthy)}",
-                f"{one.ended_after:g} s",
+                f"{one.ended_after:g} s" if one.ended_after else "",
                 "clean",
             )
             for one in seen

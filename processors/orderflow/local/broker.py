@@ -226,5 +226,8 @@ def wait_for_port(
 
 
 def _cluster_id() -> str:
-    # Kafka's own form of a UUID: 22 characters of URL-safe base64.
-    return base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+    # Kafka's own form of a UUID: 22 characters of URL-safe base64, the first of which is no hyphen: on a command line
+    # it would begin an option.
+    while (text := base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text

@@ -7,7 +7,8 @@ logged but identifiers, types, amounts of work and outcomes.
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -126,6 +127,23 @@ def _as_json(event: dict[str, Any], **_: Any) -> bytes:
     return b"\n".join([msgspec.json.encode({**event, **line}, enc_hook=repr) for line in lines])
 
 
+class _Lines:
+    """Where log lines go. One that cannot be written is lost, and with it nothing of the work that it tells of."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, line: bytes) -> None:
+        """Write a line, if the disk has room for it."""
+        with suppress(OSError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        """Send what was written on its way, as far as there is room."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logging(service: str, level: str = "info") -> None:
     """Make every log line of this process, the libraries' too, one JSON object on standard output."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -139,7 +157,7 @@ def configure_logging(service: str, level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_as_json)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Lines(sys.stdout.buffer))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
