@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 # and collects the other's half, as every worker of a single pytest would.
 FAST_TESTS := tests/unit tests/contracts
 # Where `make prove` tries many examples of each property, and `make unit` few.
-PROPERTIES := $(addprefix tests/unit/, contexts contracts saga)
+PROPERTIES := $(addprefix tests/unit/, contexts contracts rollout saga)
 # What proves more than it pays to prove with every change.
 LONG_PROOFS := tests/simulation/test_many_runs.py
 # How many seeds `make simulate` plays, beginning where those of the tests end.
@@ -23,7 +23,7 @@ CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-cluster manifests check unit unit-half unit-other-half bench histories simulate prove lock clean
+.PHONY: help up test test-cluster crd manifests check unit unit-half unit-other-half bench growth histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,10 @@ test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they 
 	$(CLUSTER) build
 	$(BIN)/pytest tests/operator tests/cluster
 
-manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
-	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+crd: $(INSTALLED) ## Write the definition of OrderFlow from its types
+	$(BIN)/python -m orderflow_operator.crd manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+
+manifests: crd ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
 	$(CLUSTER) operator >manifests/operator.yaml.new
 	mv manifests/operator.yaml.new manifests/operator.yaml
 
@@ -67,13 +69,15 @@ unit-other-half: $(INSTALLED)
 bench: $(INSTALLED) ## Measure acceptance, completion and start-up, and record them in benchmarks/
 	$(BIN)/python benchmarks/run.py
 
+growth: $(INSTALLED) ## Measure what 50,000 stored orders do to cost and memory, and record it in benchmarks/ (11 minutes)
+	$(BIN)/python benchmarks/growing.py
+
 histories: $(INSTALLED) ## Record the decisions of stories that are not recorded yet (a change that is meant: make histories ARGS=--new-version)
 	PYTHONPATH=tests $(BIN)/python -m harness.recording $(ARGS)
 
-prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property, 5,000 played rollouts
+prove: $(INSTALLED) ## Run what takes long: 2,300 simulated runs, 1,000 examples of each property
 	$(BIN)/pytest --timeout 1200 --hypothesis-profile deep $(PROPERTIES)
 	$(BIN)/pytest --timeout 1200 $(LONG_PROOFS)
-	ROLLOUT_EXAMPLES=5000 $(BIN)/pytest --timeout 1200 tests/unit/rollout/test_any_interleaving.py
 
 simulate: $(INSTALLED) ## Search for schedules that break a promise, on all cores (make simulate RUNS=20000 FIRST=5000)
 	$(BIN)/orderflow simulate --runs $(RUNS) --first $(FIRST) --jobs $$(nproc) --save broken-schedule.json

@@ -1,41 +1,46 @@
 """Measures the system and records what came out, in ``results/`` and in the table of ``README.md``.
 
-Everything runs on two cores: this program and the load generator, the broker, every process of the system. Affinity is
-inherited, so pinning this process first pins them all. The exit status is 1 if a figure misses what is asked of it.
+The exit status is 1 if a figure misses what is asked of it.
 """
 
 import asyncio
-import hashlib
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
 import msgspec
+from measuring import (
+    FLOW,
+    HERE,
+    MEASURED,
+    Machine,
+    Manifest,
+    commit,
+    keep,
+    loaded,
+    machine_now,
+    manifest,
+    now,
+    pin,
+    running,
+    say,
+    show,
+)
 
 from orderflow.client.api import NewOrder, OrderApi
 from orderflow.client.failures import ClientError
 from orderflow.client.figures import Report
 from orderflow.contracts.items import RequestedItem
 from orderflow.spec.deployment import read_deployment
-from orderflow.spec.reading import read_resource
 
-HERE = Path(__file__).parent
-MEASURED = HERE / "measured.yaml"
 QUICKSTART = HERE.parent / "manifests" / "quickstart.yaml"
-ORDERFLOW = Path(sys.executable).with_name("orderflow")
 
-CORES = 2
 RATE = 100
-FLOW = "payment-first"
 WARM_UP = 1500
 """Orders before any that count: the broker's just-in-time compiler has come to rest after about a thousand."""
 ORDERS = 6000
@@ -55,25 +60,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_met(self) -> bool:
         return self.value <= self.at_most
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was measured. ``busy`` is how many processes wanted a core just before."""
-
-    cpu: str
-    cores: int
-    kernel: str
-    python: str
-    busy: float
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured. ``durability`` is that of the databases."""
-
-    file: str
-    sha256: str
-    database: str
-    durability: str
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,13 +83,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> int:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    pin()
     machine = machine_now()
     with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder:
         load = measure_load(Path(folder))
         starts = tuple(measure_start(Path(folder) / f"start-{number}") for number in range(STARTS))
     record = Record(
-        recorded_at=datetime.now(UTC).replace(microsecond=0),
+        recorded_at=now(),
         commit=commit(),
         machine=machine,
         figures=figures(load, starts),
@@ -112,7 +98,8 @@ def main() -> int:
         start_manifest=manifest(QUICKSTART),
         starts=starts,
     )
-    keep(record)
+    name = keep("", record, record.recorded_at).name
+    show("measured", f"{table(record)}\n\n{circumstances(record, name)}")
     print(table(record))
     return 0 if is_met(record) else 1
 
@@ -121,17 +108,9 @@ def measure_load(folder: Path) -> Report:
     """Measure a minute of orders on a system that is warm."""
     with running(MEASURED, folder / "load") as data_dir:
         say(f"warming up: {WARM_UP} orders")
-        loaded(data_dir, WARM_UP)
+        loaded(data_dir, WARM_UP, RATE)
         say(f"measuring: {ORDERS} orders, {RATE} per second, {FLOW}")
-        return loaded(data_dir, ORDERS)
-
-
-def loaded(data_dir: Path, orders: int) -> Report:
-    arguments = ["--rate", str(RATE), "--orders", str(orders), "--flow", FLOW, "--data-dir", str(data_dir), "--json"]
-    done = subprocess.run([str(ORDERFLOW), "load", *arguments], stdout=subprocess.PIPE, check=False)
-    if not done.stdout:
-        raise SystemExit("the load has failed, see above")
-    return msgspec.json.decode(done.stdout, type=Report)
+        return loaded(data_dir, ORDERS, RATE)
 
 
 def measure_start(data_dir: Path) -> Start:
@@ -168,18 +147,6 @@ async def first_completed(url: str) -> None:
         raise SystemExit(f"the first order has ended as {newest.status}: {newest.cancellation_reason}")
 
 
-@contextmanager
-def running(manifest: Path, data_dir: Path) -> Iterator[Path]:
-    """Give the data directory of a system that is up, and take the system down afterwards."""
-    try:
-        up = [str(ORDERFLOW), "up", "--detach", "-f", str(manifest), "--data-dir", str(data_dir)]
-        if subprocess.run(up, stdout=sys.stderr, check=False).returncode:
-            raise SystemExit("the system did not come up, see above")
-        yield data_dir
-    finally:
-        subprocess.run([str(ORDERFLOW), "down", "--data-dir", str(data_dir)], stdout=sys.stderr, check=False)
-
-
 def figures(load: Report, starts: Sequence[Start]) -> tuple[Figure, ...]:
     missing = float("inf")
     accept = load.accept_ms.p95 if load.accept_ms else missing
@@ -205,49 +172,6 @@ def is_met(record: Record) -> bool:
     return all(figure.is_met for figure in record.figures) and at_rate and load.outcomes == {"Completed": load.orders}
 
 
-def machine_now() -> Machine:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return Machine(
-        cpu=models[0] if models else platform.processor() or platform.machine(),
-        cores=len(os.sched_getaffinity(0)),
-        kernel=platform.release(),
-        python=platform.python_version(),
-        busy=round(os.getloadavg()[0], 2),
-    )
-
-
-def manifest(path: Path) -> Manifest:
-    spec = read_resource(path).spec.database
-    return Manifest(
-        file=str(path.relative_to(HERE.parent)),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        database=spec.url.partition(":")[0] if spec.url else "sqlite",
-        durability=spec.durability,
-    )
-
-
-def commit() -> str:
-    asked = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def keep(record: Record) -> None:
-    """Write the record to a file of its own, and to the README in place of the one before."""
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    name = record.recorded_at.strftime("%Y-%m-%dT%H-%M-%SZ.json")
-    (results / name).write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-    readme = HERE / "README.md"
-    before, opening, rest = readme.read_text().partition("<!-- measured -->\n")
-    after = rest.partition("<!-- /measured -->")[2]
-    shown = f"{table(record)}\n\n{circumstances(record, name)}"
-    readme.write_text(f"{before}{opening}\n{shown}\n\n<!-- /measured -->{after}")
-
-
 def table(record: Record) -> str:
     rows = [
         f"| {figure.what} | {figure.value:.1f} {figure.unit} | {figure.at_most:g} {figure.unit} "
@@ -268,10 +192,6 @@ def circumstances(record: Record, name: str) -> str:
 - {load.orders} orders at {load.rate_achieved:.1f}/s achieved of {load.rate_asked:g}/s asked; outcomes: {outcomes}.
 - Databases: {record.load_manifest.database}, durability {record.load_manifest.durability}.
 {chr(10).join(f"- `{manifest.file}`: SHA-256 `{manifest.sha256}`." for manifest in manifests)}"""
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

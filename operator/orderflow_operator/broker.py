@@ -30,7 +30,7 @@ UNUSED: Final = 300.0
 """Seconds after which a client that nobody has asked for anything is closed: it has threads and connections."""
 
 
-_UNREACHABLE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+_UNREACHABLE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
 
 
 class BrokerAway(Exception):  # noqa: N818 - a condition, not a fault

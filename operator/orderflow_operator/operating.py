@@ -20,7 +20,7 @@ from orderflow_operator.names import GROUP, VERSION
 from orderflow_operator.reconciler import Reconciler
 from orderflow_operator.seen import Key, Seen
 from orderflow_operator.watching import WATCHED, registry, settings, watchers
-from orderflow_operator.work import Work
+from orderflow_operator.work import LONGEST_WAIT, Work
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,9 @@ WORKERS: Final = 4
 
 DEAF_AFTER: Final = 90.0
 """Seconds without a renewal of the lease having been seen: kopf begins a silent watch anew after 70."""
+
+SOON: Final = 5.0
+"""Seconds at the most between two tries while the API server is away: when it is back everybody wants to go on."""
 
 SETTLES: Final = 2.0
 """Seconds after the last object of a listing until everything is listed once more."""
@@ -153,7 +156,8 @@ class Operator:
                 log.exception("failed", namespace=key.namespace, name=key.name)
             self._metrics.reconciles.labels(result).inc()
             self._metrics.seconds.observe(time.monotonic() - began)
-            self._work.done(key, failed=result != "done", after=after)
+            longest = SOON if result == "away" else LONGEST_WAIT
+            self._work.done(key, failed=result != "done", after=after, longest=longest)
 
     # Watching
 

@@ -112,8 +112,7 @@ class Reconciler:
         Raises:
             ClusterError: the API server is away or refused something; what was not done is done at the next look.
         """
-        if not self._may_write():
-            raise ClusterAway("the lease is not held: nothing is written")
+        self._assert_may_write()
         body = self._seen.resources.get(key)
         if body is None:
             self._forget(key)
@@ -133,6 +132,10 @@ class Reconciler:
         await self._pods.measure(key, looked, outcome)
         self._count(key, outcome, began)
         return self._again(looked, outcome)
+
+    def _assert_may_write(self) -> None:
+        if not self._may_write():
+            raise ClusterAway("the lease is not held: nothing is written")
 
     # What there is
 
@@ -193,13 +196,16 @@ class Reconciler:
         asked = (self._brokers.group(address, f"{prefix}{one}", f"{prefix}{one}-commands") for one in CONTEXTS)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[str, Group] = {}
+        unseen: dict[str, str] = {}
         for context, answer in zip(CONTEXTS, answers, strict=True):
             if isinstance(answer, BrokerAway):
-                log.warning("a group cannot be seen", context=context, reason=str(answer))
+                unseen[context] = str(answer)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 found[context] = answer
+        if unseen:
+            log.warning("groups cannot be seen", name=resource.metadata.name, **unseen)
         return found
 
     # What is to be so
@@ -230,6 +236,7 @@ class Reconciler:
         applied = self._applied.setdefault(key, {})
         if child is not None and (named.kind in UNCHANGEABLE or applied.get(named) == (content, child.ours)):
             return
+        self._assert_may_write()
         self._seen.put(named.kind, await self._cluster.apply(manifest))
         applied[named] = (content, self._seen.children(key)[named].ours)
 

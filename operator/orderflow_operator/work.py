@@ -32,14 +32,15 @@ class Work(Generic[T]):
         self._busy: set[T] = set()
         self._again: dict[T, float] = {}
         self._failures: dict[T, int] = {}
+        self._not_before: dict[T, float] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._due)
 
     def add(self, key: T, after: float = 0.0) -> None:
-        """Ask for a key to be looked at after so many seconds; sooner counts."""
-        at = asyncio.get_running_loop().time() + after
+        """Ask for a key to be looked at after so many seconds; sooner counts, but what has failed waits its time."""
+        at = max(asyncio.get_running_loop().time() + after, self._not_before.get(key, 0.0))
         wanted = self._again if key in self._busy else self._due
         if key in wanted and wanted[key] <= at:
             return
@@ -70,23 +71,29 @@ class Work(Generic[T]):
             except TimeoutError:
                 continue
 
-    def done(self, key: T, *, failed: bool = False, after: float | None = None) -> None:
-        """Give a key back. One that failed comes again by itself; another one does after ``after`` seconds, if any."""
+    def done(self, key: T, *, failed: bool = False, after: float | None = None, longest: float = LONGEST_WAIT) -> None:
+        """Give a key back. One that failed comes again by itself; another one does after ``after`` seconds, if any.
+
+        Args:
+            longest: what one that failed waits at the most, in seconds.
+        """
         self._busy.discard(key)
         again = self._again.pop(key, None)
         if failed:
             self._failures[key] = self._failures.get(key, 0) + 1
-            # What was asked for meanwhile waits, too: events about a failing resource are no reason to hurry.
-            self.add(key, self._wait(self._failures[key]))
+            # What is asked for meanwhile waits, too: events about a failing resource are no reason to hurry.
+            self._not_before[key] = asyncio.get_running_loop().time() + self._wait(self._failures[key], longest)
+            self.add(key)
             return
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
         if again is not None:
             self.add(key, max(0.0, again - asyncio.get_running_loop().time()))
         if after is not None:
             self.add(key, after)
 
-    def _wait(self, failures: int) -> float:
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 20))
+    def _wait(self, failures: int, longest: float) -> float:
+        wait = min(longest, FIRST_WAIT * 2.0 ** min(failures - 1, 20))
         return wait * (1 + self._jitter.uniform(-SPREAD, SPREAD))
 
     def _push(self, key: T, at: float) -> None:

@@ -10,27 +10,25 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from orderflow_operator.rollout import gates, scaling
+from orderflow_operator.rollout.asking import asked_for, is_unknown
+from orderflow_operator.rollout.describing import described
 from orderflow_operator.rollout.failing import failures, overdue
-from orderflow_operator.rollout.gates import Policy, policies
+from orderflow_operator.rollout.gates import policies
 from orderflow_operator.rollout.model import (
     Action,
-    Allow,
     GateMemory,
-    LookAgain,
-    Measure,
     Observation,
     ProcessorRollout,
     ProcessorSeen,
     Rollback,
     Rollout,
-    RunShadow,
     Say,
-    Scale,
+    ShadowSeen,
     Verb,
     Wanted,
     WantedProcessor,
 )
-from orderflow_operator.rollout.placing import NOBODY, place, restored, seen_of
+from orderflow_operator.rollout.placing import place, restored, seen_of
 from orderflow_operator.rollout.releasing import (
     all_moved,
     hurried,
@@ -41,12 +39,7 @@ from orderflow_operator.rollout.releasing import (
     taken_back,
     undone,
 )
-from orderflow_operator.rollout.stepping import Going, advanced, waits_for_a_person, waits_on_purpose
-
-LOOK_EVERY = 1.0
-"""Seconds between two looks while anything is on its way: a failed gate is to be acted on within five."""
-REST = 30.0
-"""Seconds between two looks while nothing is."""
+from orderflow_operator.rollout.stepping import Going, advanced, waits_on_purpose
 
 
 def decide(rollout: Rollout, wanted: Wanted, observation: Observation) -> tuple[Rollout, tuple[Action, ...]]:
@@ -56,9 +49,10 @@ def decide(rollout: Rollout, wanted: Wanted, observation: Observation) -> tuple[
     turn.follow()
     turn.judge()
     turn.advance()
+    turn.learn()
     turn.scale()
     turn.place()
-    return turn.rollout, tuple(turn.actions())
+    return turn.rollout, (*asked_for(turn.rollout, turn.seen, turn.policies, turn.now), *turn.said)
 
 
 class _Turn:
@@ -237,6 +231,19 @@ class _Turn:
         if _places(self.before) != _places(self.rollout) or (unhurried and is_old):
             self.rollout = replace(self.rollout, progress_at=self.now)
 
+    def learn(self) -> None:
+        """Remember what a stable revision declares that went in without a shadow step."""
+        learnt = {
+            name: replace(one, declaration=found.declaration)
+            for name, one in self.rollout.processors.items()
+            if is_unknown(one) and (found := self._shadow_of(name)) is not None and found.revision == one.stable
+        }
+        if learnt:
+            self.rollout = replace(self.rollout, processors=self.rollout.processors | learnt)
+
+    def _shadow_of(self, name: str) -> ShadowSeen | None:
+        return self.seen[name].shadow if name in self.seen else None
+
     def scale(self) -> None:
         """Settle how many pods stable is to have, where no rollout has a say in it."""
         if self.rollout.phase not in {"Stable", "RollingBack"} or self.rollout.target:
@@ -272,7 +279,7 @@ class _Turn:
             else one
             for name, one in self.rollout.processors.items()
         }
-        self.rollout = _described(replace(self.rollout, processors=processors), self.held, self._problem())
+        self.rollout = described(replace(self.rollout, processors=processors), self.held, self._problem())
 
     def _problem(self) -> str:
         """Return what keeps a pod of a target from running, if anything does."""
@@ -285,42 +292,6 @@ class _Turn:
             return 0
         return scaling.needed(rules, load.lag, self.wanted.partitions)
 
-    def actions(self) -> Iterator[Action]:
-        """Yield everything that is to be so; who may write comes first, so that what is bad stops at once."""
-        for name, processor in self.rollout.processors.items():
-            yield Allow(processor=name, revisions=self._writers(name, processor))
-        for name, processor in self.rollout.processors.items():
-            for revision, asked in sorted(processor.asked.items()):
-                yield Scale(processor=name, revision=revision, replicas=asked.replicas, partitions=asked.partitions)
-        for name, processor in self._under_way():
-            yield from self._looks(name, processor)
-        yield from self.said
-        yield LookAgain(seconds=REST if self.rollout.phase == "Stable" else LOOK_EVERY)
-
-    def _writers(self, name: str, processor: ProcessorRollout) -> tuple[str, ...]:
-        """Return who may write: stable, until it has left for good, and the target, from its self-check on."""
-        writers = {processor.stable}
-        if processor.target and processor.stage not in {"Waiting", "Shadow"}:
-            writers.add(processor.target)
-            left = processor.asked.get(processor.stable, NOBODY).partitions == 0
-            if processor.blue_green and left and not seen_of(self.seen[name], processor.stable).members:
-                writers.discard(processor.stable)
-        return tuple(sorted(writers - {""}))
-
-    def _looks(self, name: str, processor: ProcessorRollout) -> Iterator[Action]:
-        if not processor.stable:
-            return
-        if processor.stage == "Shadow":
-            yield RunShadow(processor=name, revision=processor.target)
-        if processor.stage in {"Starting", "Stepping", "Moved"}:
-            for gate, policy in self.policies[name].items():
-                if policy.kind == "measured" and self._is_due(processor, gate, policy):
-                    yield Measure(processor=name, gate=gate, revision=processor.target, stable=processor.stable)
-
-    def _is_due(self, processor: ProcessorRollout, gate: str, policy: Policy) -> bool:
-        first = processor.joined_at + policy.initial_delay if processor.joined_at else 0.0
-        return self.now >= max(first, processor.gates.get(gate, GateMemory()).measured_at + policy.interval)
-
     def _under_way(self) -> Iterator[tuple[str, ProcessorRollout]]:
         for name, processor in self.rollout.processors.items():
             if processor.target and name in self.seen:
@@ -332,27 +303,3 @@ class _Turn:
 
 def _places(rollout: Rollout) -> list[tuple[str, str, int, int]]:
     return [(one.target, one.stage, one.step, one.partitions) for one in rollout.processors.values()]
-
-
-def _described(rollout: Rollout, held: str, problem: str) -> Rollout:
-    """Return the rollout with its phase, and a reason and a sentence for it."""
-    if not rollout.stable:
-        return replace(rollout, reason="Problem" if problem else "", message=problem)
-    if not rollout.target:
-        return replace(rollout, reason="Refused" if rollout.refused else "", message=_refusal(rollout))
-    reason, _, message = held.partition(": ")
-    if held:
-        return replace(rollout, phase="Paused" if reason == "Paused" else "Holding", reason=reason, message=message)
-    if any(map(waits_for_a_person, rollout.processors.values())):
-        return replace(rollout, phase="Paused", reason="PauseStep", message="a step waits for resume or promote")
-    stages = ", ".join(f"{name}: {one.stage}" for name, one in rollout.processors.items() if one.target)
-    return replace(rollout, phase="Progressing", reason="Problem" if problem else "", message=problem or stages)
-
-
-def _refusal(rollout: Rollout) -> str:
-    why = rollout.last_rollback
-    if not rollout.refused:
-        return ""
-    if why is None or why.release != rollout.refused:
-        return f"release {rollout.refused} was undone"
-    return f"{why.reason}: {why.message}"

@@ -91,17 +91,12 @@ BUILT_IN: Final = {
 }
 """The gates that every rollout has."""
 
-ON_DEMAND: Final = {
-    # Every database is read for it, so it is there only where somebody asks for it.
-    "promises": Policy(name="promises", range=ThresholdRange(max=0.0), interval=60.0, count=1, failure_limit=0)
-}
-
 
 def policies(gates: Iterable[Gate]) -> dict[str, Policy]:
     """Return the gates of a processor by name: the built-in ones as changed, and those that are added."""
     found = dict(BUILT_IN)
     for gate in gates:
-        base = found.get(gate.name) or ON_DEMAND.get(gate.name) or Policy(name=gate.name)
+        base = found.get(gate.name) or Policy(name=gate.name)
         found[gate.name] = _overridden(base, gate)
     return found
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from orderflow.local import log_files
 from orderflow.local.board import Reporter
 from orderflow.local.broker import STOP_PATIENCE, EmbeddedBroker
 from orderflow.local.children import Child
@@ -91,7 +92,11 @@ class Supervisor:
             LocalError: it could not be brought up; nothing of it runs any more.
         """
         keeping = self._spawn(self._keeper.serve())
-        beside = [self._spawn(self._bring_up()), self._spawn(self._keep_publishing())]
+        beside = [
+            self._spawn(self._bring_up()),
+            self._spawn(self._keep_publishing()),
+            self._spawn(log_files.bound(self._system.folder.logs, self._reporter.say)),
+        ]
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)

@@ -40,9 +40,10 @@ class Resources:
             raise Failure("this needs Kubernetes' client: pip install 'orderflow[operator]'") from None
         self._refused = client.ApiException
         try:
-            self.namespace = namespace or _configured(config)
+            configured = _configured(config)
         except config.ConfigException as error:
             raise Failure(f"no cluster is configured: {error}. Set KUBECONFIG") from None
+        self.namespace = namespace or configured
         self._api = client.CustomObjectsApi()
 
     def get(self, name: str) -> Found:

@@ -56,7 +56,9 @@ def verdict_of(error: Exception, cause: str) -> Verdict:
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.name}" for frame in frames]
     digest = hashlib.sha256("|".join([type(error).__name__, *places]).encode()).hexdigest()[:16]
-    return Verdict(cause, f"{type(error).__name__} at {places[-1] if places else 'an unknown place'}", digest)
+    # Which statement it was says the one who ran it.
+    asking = [place for place in places if not place.startswith("statements.py:")]
+    return Verdict(cause, f"{type(error).__name__} at {asking[-1] if asking else 'an unknown place'}", digest)
 
 
 def bury(

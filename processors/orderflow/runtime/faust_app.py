@@ -6,8 +6,9 @@
 - It must not decide what an exception means: the agent hands every event on, undecoded, and never raises.
 """
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service, ServiceT
+from mode.utils.futures import maybe_async
 
 from orderflow.runtime.context import Context
 from orderflow.runtime.incoming import Record, record_of
@@ -54,8 +56,30 @@ class _Unremembered(defaultdict[TP, Any]):
         pass
 
 
-class PacedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to the broker, which lets messages gather."""
+class ConsumerOnLoop(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's wrapper of the broker's client, without the thread: it runs on the loop of those who ask it.
+
+    A thread of its own costs two hand-overs of the interpreter for each fetch, and what it would be there for does not
+    happen here: nothing holds the loop for a noticeable part of a session.
+    """
+
+    def __init__(self, consumer: "LedgerConsumer", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(consumer, loop=loop, thread_loop=loop, **options)
+
+    async def start(self) -> None:
+        """Start on the loop. An error is the caller's."""
+        self._thread_started.set()
+        await self._default_start()
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect."""
+        if self._started.is_set() and not self._stopped.is_set():
+            self._stopped.set()
+            await self._shutdown_thread()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call what another thread would have to be asked for, be it a coroutine function or not."""
+        return await maybe_async(fun(*args, **options))
 
     async def on_start(self) -> None:
         """Start the consumer, paced."""
@@ -70,8 +94,8 @@ class LedgerConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._read_offset = _Unremembered()
 
-    def _new_consumer_thread(self) -> PacedThread:
-        return PacedThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerOnLoop:
+        return ConsumerOnLoop(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         """Seek to the recorded positions; Faust's own bookkeeping of committed ones stays empty."""

@@ -40,10 +40,15 @@ def record_of(
         partition=partition,
         offset=offset,
         # What no column holds is no key of ours: NUL, and more than 200 characters.
-        key=(key or b"").decode(errors="replace").replace("\0", "\ufffd")[:LONGEST_KEY],
+        key=_text(key)[:LONGEST_KEY],
         raw=value if value is not None else b"",
-        headers={name: (content or b"").decode(errors="replace") for name, content in headers},
+        headers={name.replace("\0", "\ufffd"): _text(content) for name, content in headers},
     )
+
+
+def _text(content: bytes | None) -> str:
+    """Return what a broker carries as text that every database takes: PostgreSQL has none with NUL."""
+    return (content or b"").decode(errors="replace").replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,13 @@ librdkafka's, which makes its requests outside of Python: half of aiokafka's cos
 
 import asyncio
 import contextlib
-import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from confluent_kafka import KafkaError as Refusal
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException
 
+from orderflow.runtime.acknowledged import AcknowledgedProducer, Acknowledgements
 from orderflow.runtime.broker import OutboxRow, PublishFailed
 
 ACKNOWLEDGED_WITHIN = 10.0
@@ -23,28 +21,6 @@ ANSWERED_WITHIN = 5.0
 
 Change = tuple[tuple[str, str], bytes | None]
 """A topic (without the prefix) and a key, with the key's new value there, or with none if it is gone."""
-
-
-class _Acknowledgements:
-    """Waits for the acknowledgement of so many messages; the first refusal decides."""
-
-    def __init__(self, number: int) -> None:
-        self._left = number
-        self._loop = asyncio.get_running_loop()
-        self._refused: Refusal | None = None
-        self.all = self._loop.create_future()
-
-    def __call__(self, refused: Refusal | None, _message: Message) -> None:
-        """Take one; called in the thread that polls."""
-        self._refused = self._refused or refused
-        self._left -= 1
-        if not self._left:
-            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
-        if not self.all.done():
-            self.all.set_result(self._refused)
 
 
 class KafkaBroker:
@@ -60,9 +36,7 @@ class KafkaBroker:
         self._address = address
         self._prefix = prefix
         self._client_id = client_id
-        self._producer: Producer | None = None
-        self._polling: threading.Thread | None = None
-        self._stopped = threading.Event()
+        self._producer: AcknowledgedProducer | None = None
         self._asker: AIOKafkaConsumer | None = None
         self._asking = asyncio.Lock()
 
@@ -73,15 +47,14 @@ class KafkaBroker:
             PublishFailed: no broker answers at the address.
         """
         if self._producer is None:
-            self._open()
-        assert self._producer is not None
+            self._producer = self._open()
         try:
-            await asyncio.to_thread(self._producer.list_topics, timeout=ANSWERED_WITHIN)
+            await self._producer.connect(ANSWERED_WITHIN)
         except KafkaException as error:
             raise PublishFailed(f"no broker answers at {self._address}") from error
 
-    def _open(self) -> None:
-        self._producer = Producer(
+    def _open(self) -> AcknowledgedProducer:
+        return AcknowledgedProducer(
             {
                 "bootstrap.servers": self._address,
                 "client.id": f"{self._client_id}-outbox",
@@ -94,31 +67,16 @@ class KafkaBroker:
                 "reconnect.backoff.max.ms": 1000,
                 # Critical ones alone: of a broker that is away we say ourselves what it means.
                 "log_level": 2,
-            },
-            logger=logging.getLogger("librdkafka"),
+            }
         )
-        self._stopped.clear()
-        self._polling = threading.Thread(
-            target=self._poll, args=(self._producer,), name="acknowledgements", daemon=True
-        )
-        self._polling.start()
-
-    def _poll(self, producer: Producer) -> None:
-        while not self._stopped.is_set():
-            producer.poll(0.5)
 
     async def stop(self) -> None:
         """Send what is buffered and disconnect."""
-        await asyncio.to_thread(self._close)
+        if self._producer is not None:
+            await self._producer.close(ANSWERED_WITHIN)
+            self._producer = None
         if self._asker is not None:
             await self._asker.stop()
-
-    def _close(self) -> None:
-        if self._producer is not None and self._polling is not None:
-            self._producer.flush(ANSWERED_WITHIN)
-            self._stopped.set()
-            self._polling.join()
-            self._producer = None
 
     async def publish(self, rows: Sequence[OutboxRow]) -> None:
         """Publish the rows in their order; see :class:`~orderflow.runtime.broker.Broker`."""
@@ -126,7 +84,7 @@ class KafkaBroker:
             return
         producer = self._producer
         assert producer is not None
-        acknowledgements = _Acknowledgements(len(rows))
+        acknowledgements = Acknowledgements(len(rows))
         try:
             for row in rows:
                 producer.produce(
@@ -140,10 +98,10 @@ class KafkaBroker:
             raise self._failed(type(error).__name__) from error
         refused = await acknowledgements.all
         if refused is not None:
-            if refused.fatal():
+            if refused.fatal() and self._producer is producer:
                 # This producer is of no more use to the broker; the next message goes by another one.
-                await asyncio.to_thread(self._close)
-                self._open()
+                self._producer = self._open()
+                await producer.close(ANSWERED_WITHIN)
             raise self._failed(refused.name())
 
     def _failed(self, why: str) -> PublishFailed:

@@ -294,10 +294,10 @@ class Worker:
             "replay": self._every(REPLAY_EVERY, self._upkeep.replay),
             "gauges": self._every(GAUGES_EVERY, self._measure),
             "changes": self._every(CHANGES_EVERY, self._tell_changes),
-            "share": self._every(LOOK_EVERY, self._follow_share),
             "faust": self._app.wait_until_stopped(),
         }
         if self.settings.share.is_watched:
+            jobs["share"] = self._every(LOOK_EVERY, self._follow_share)
             jobs["second opinion"] = self._every(OPINION_EVERY, self._opinion.look_once)
         return jobs
 

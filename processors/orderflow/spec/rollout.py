@@ -142,7 +142,6 @@ BUILT_IN_GATES: Final = (
     "lag-growth",
     "dead-letters",
     "readiness",
-    "promises",
 )
 """Gates that need no query: every rollout has them, with these names, and an entry of ``gates`` changes one."""
 

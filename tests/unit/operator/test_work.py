@@ -42,6 +42,7 @@ async def test_what_fails_waits_longer_each_time_however_much_is_told_of_it() ->
         work._busy.add("a")
         work.add("a")  # an event about it meanwhile
         work.done("a", failed=True)
+        work.add("a")  # and one afterwards
         waits.append(work._due["a"] - asyncio.get_running_loop().time())
     assert FIRST_WAIT * 0.7 < waits[0] < FIRST_WAIT * 1.3
     assert LONGEST_WAIT * 0.7 < waits[-1] < LONGEST_WAIT * 1.3

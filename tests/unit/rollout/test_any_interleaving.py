@@ -1,9 +1,7 @@
 """Whatever happens in whatever order: the promises of a rollout."""
 
-import os
-
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.played_cluster import Fault, PlayedCluster
@@ -11,9 +9,6 @@ from orderflow.spec.rollout import Analysis, BlueGreen, Canary, Step, Strategy
 from orderflow_operator.rollout.model import Command, Rollout, Scale, Verb, Wanted, WantedProcessor
 
 Run = tuple[int, tuple[Wanted, ...], dict[str, Fault]]
-
-EXAMPLES = int(os.environ.get("ROLLOUT_EXAMPLES", "20"))
-"""`make prove` asks for more."""
 
 FAULTS: tuple[Fault, ...] = ("", "shadow", "never ready", "crashes", "errors", "letters")
 
@@ -145,7 +140,6 @@ def ends_where_it_should(cluster: PlayedCluster, wanted: Wanted, faults: dict[st
     assert wanted.release in {rollout.stable, rollout.refused}
 
 
-@settings(max_examples=EXAMPLES)
 @given(runs(), st.data())
 def test_a_rollout_keeps_its_promises(run: Run, data: st.DataObject) -> None:
     played(run, data, 30)

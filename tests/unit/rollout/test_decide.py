@@ -14,6 +14,7 @@ from orderflow_operator.rollout.model import (
     Measure,
     ProcessorSeen,
     Rollout,
+    RunShadow,
     Say,
     Scale,
     ShadowSeen,
@@ -155,6 +156,20 @@ def test_what_was_refused_is_not_tried_again_until_somebody_says_so() -> None:
     rolling.say("retry")
     rolling.shares()
     assert rolling.rollout.stable == "release-2"
+
+
+def test_what_is_tried_again_begins_with_the_shadow_step_anew() -> None:
+    rolling = Rolling()
+    rolling.wants(release(2))
+    rolling.until_step(1)
+    rolling.say("abort")
+    rolling.shares()
+    found = rolling.shadows["order"]
+    rolling.command = Command(id="again", verb="retry")
+    assert RunShadow(processor="order", revision="order-2") in rolling.look()
+    rolling.shadows["order"] = found
+    rolling.look()
+    assert rolling.rollout.processors["order"].stage == "Shadow", "what was found before says nothing"
 
 
 def test_a_newer_release_takes_the_place_of_one_on_its_way() -> None:
@@ -299,6 +314,17 @@ def test_there_is_no_way_in_without_a_way_back(declared: Declaration, strategy: 
     rolling.look()
     assert rolling.rollout.last_rollback is not None
     assert rolling.rollout.last_rollback.reason == reason
+
+
+def test_what_stable_reads_is_asked_for_where_nobody_has_asked_yet() -> None:
+    rolling = Rolling()
+    order = msgspec.structs.replace(rolling.rollout.processors["order"], declaration=None)
+    rolling.rollout = msgspec.structs.replace(rolling.rollout, processors={"order": order})
+    rolling.shadows.clear()
+    assert RunShadow(processor="order", revision="order-1") in rolling.look()
+    rolling.look()
+    assert rolling.rollout.processors["order"].declaration == Declaration()
+    assert not any(isinstance(one, RunShadow) for one in rolling.look())
 
 
 def test_another_topology_goes_all_at_once() -> None:

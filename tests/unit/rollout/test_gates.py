@@ -107,8 +107,3 @@ def test_a_gate_of_a_built_in_s_name_changes_it_and_another_is_added() -> None:
     assert found["error-rate"].min_samples == BUILT_IN["error-rate"].min_samples
     assert found["mine"].range.max == 3
     assert found.keys() == BUILT_IN.keys() | {"mine"}
-
-
-def test_the_gate_on_the_promises_is_there_on_demand() -> None:
-    assert "promises" not in policies(())
-    assert policies((Gate(name="promises"),))["promises"].range.max == 0

@@ -1,6 +1,6 @@
 """How many replicas the lag asks for."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.spec.rollout import Autoscaling, Stabilization
@@ -89,7 +89,6 @@ def test_a_look_at_the_same_load_changes_nothing() -> None:
     assert system.memory == before
 
 
-@settings(max_examples=30)
 @given(
     st.integers(1, 12),
     st.integers(1, 20),

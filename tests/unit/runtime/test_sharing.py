@@ -1,6 +1,6 @@
 """How a group's members share the partitions."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.runtime.sharing import Member, divide, limits
@@ -48,7 +48,6 @@ def test_while_not_all_have_heard_the_least_limit_holds() -> None:
     assert limits([Member("a", "new", 3), Member("b", "new", None), Member("c", "new", 1)]) == {"new": 1}
 
 
-@settings(max_examples=40)
 @given(st.integers(1, 12), members)
 def test_a_partition_has_one_owner_and_no_limit_is_exceeded(partitions: int, group: list[Member]) -> None:
     divided = divide(partitions, group)
@@ -66,13 +65,11 @@ def test_a_partition_has_one_owner_and_no_limit_is_exceeded(partitions: int, gro
     assert not free or max(free) - min(free) <= 1
 
 
-@settings(max_examples=20)
 @given(st.integers(1, 12), members)
 def test_whoever_leads_divides_alike(partitions: int, group: list[Member]) -> None:
     assert divide(partitions, group) == divide(partitions, group[::-1])
 
 
-@settings(max_examples=20)
 @given(st.integers(1, 12), members)
 def test_dividing_again_moves_nothing(partitions: int, group: list[Member]) -> None:
     once = divide(partitions, group)

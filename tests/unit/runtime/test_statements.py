@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orderflow.runtime.columns import Moment
 from orderflow.runtime.database import open_database
+from orderflow.runtime.dead_letters import verdict_of
 from orderflow.runtime.statements import Statement, _Compiled, _padded
 
 metadata = MetaData()
@@ -114,3 +115,12 @@ def test_on_postgresql_parameters_go_by_name() -> None:
     bound = compiled.bind({"names": ["a", "b"], "to": 5})
     assert sorted(map(str, bound.values())) == ["10", "5", "a", "b"]
     assert all(f"%({name})s" in compiled.text for name in bound)
+
+
+def test_a_refusal_is_said_to_have_happened_where_the_statement_was_asked_for(connection: Connection) -> None:
+    def store_the_same_twice() -> None:
+        INSERT.run_each(connection, rows("a", "a"))
+
+    with pytest.raises(IntegrityError) as refused:
+        store_the_same_twice()
+    assert verdict_of(refused.value, "data-error").reason == "IntegrityError at test_statements.py:store_the_same_twice"
