@@ -208,7 +208,7 @@ class Operator:
         for kind, (api, selector) in WATCHED.items():
             listed: list[Key] = []
             for namespace in self._configuration.namespaces or ("",):
-                for item in await self._cluster.listed(api, kind, namespace, selector):
+                async for item in self._cluster.listed(api, kind, namespace, selector):
                     body = {"apiVersion": api, "kind": kind, **item}
                     listed.append(Key(body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._concern(self._seen.put(kind, body))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import kopf
 
+from orderflow_operator.cluster import PAGE
 from orderflow_operator.lease import NAME as LEASE
 from orderflow_operator.manifest import PLURALS
 from orderflow_operator.names import GROUP, MANAGED_BY, MANAGER, VERSION
@@ -67,6 +68,7 @@ def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
+    chosen.watching.chunk_size = PAGE
     for kind, (api, selector) in WATCHED.items():
         if selector:
             group, _, version = api.rpartition("/")
