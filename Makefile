@@ -23,7 +23,7 @@ CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-cluster manifests check unit unit-half unit-other-half bench growth histories simulate prove lock clean
+.PHONY: help up test test-cluster crd manifests check unit unit-half unit-other-half bench growth histories simulate prove lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,10 @@ test-cluster: $(INSTALLED) ## Run the tests on a Kubernetes cluster, which they 
 	$(CLUSTER) build
 	$(BIN)/pytest tests/operator tests/cluster
 
-manifests: $(INSTALLED) ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
-	cp manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+crd: $(INSTALLED) ## Write the definition of OrderFlow from its types
+	$(BIN)/python -m orderflow_operator.crd manifests/crd.yaml charts/orderflow/crd/orderflows.yaml
+
+manifests: crd ## Give the chart the definition, and render manifests/operator.yaml, for those without Helm
 	$(CLUSTER) operator >manifests/operator.yaml.new
 	mv manifests/operator.yaml.new manifests/operator.yaml
 

@@ -70,7 +70,7 @@ def carried(
     for shadow in (one for one in actions if isinstance(one, RunShadow)):
         turn.shadow(shadow, resource)
     for context in CONTEXTS:
-        turn.serve(context, _serving(rollout, context))
+        turn.serve(context, _serving(rollout, context), resource.spec.gateway.replicas if context == "order" else 1)
     kept = _remembered(rollout)
     return Carried(
         objects=(*surroundings(owner, resource, offered), *turn.records(kept), *turn.objects),
@@ -151,11 +151,11 @@ class _Turn:
         meant = tuple(f"{one.event}={','.join(one.parts)}" if one.parts else one.event for one in wanted.differences)
         self.objects.append(workloads.shadowing(self._owner, revision, wanted.sample_size, meant))
 
-    def serve(self, context: str, name: str) -> None:
+    def serve(self, context: str, name: str, replicas: int) -> None:
         """See to it that the context's API runs on the revision ``name``."""
         revision = self._revision(context, name) if name else None
         if revision is not None and self._may_run(revision):
-            self.objects.append(workloads.api(self._owner, revision, 1))
+            self.objects.append(workloads.api(self._owner, revision, replicas))
 
     def records(self, kept: Iterable[tuple[str, str]]) -> Iterator[Manifest]:
         """Yield the records of all revisions that may be run again, and the settings of those that run."""

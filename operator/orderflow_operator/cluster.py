@@ -97,9 +97,18 @@ class Cluster:
             if refused.status != 404:
                 raise
 
-    async def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
-        """Delete an object and, in the background, what belongs to it."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    async def delete(self, api_version: str, kind: str, namespace: str, name: str, version: str = "") -> None:
+        """Delete an object and, in the background, what belongs to it.
+
+        Args:
+            version: then only as long as this is its ``metadata.resourceVersion``.
+
+        Raises:
+            Refused: 409 if it has another version by now.
+        """
+        body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if version:
+            body["preconditions"] = {"resourceVersion": version}
         try:
             await self._ask("DELETE", kind, path_of(api_version, kind, namespace, name), body=body)
         except Refused as refused:

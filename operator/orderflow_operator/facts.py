@@ -59,9 +59,12 @@ class DeploymentFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A Job and how it stands."""
+    """A Job and how it stands; ``ended_at`` is when it failed."""
 
+    component: str = ""
+    revision: str = ""
     state: Literal["Running", "Complete", "Failed"] = "Running"
+    ended_at: float = 0.0
 
 
 Facts = PodFacts | DeploymentFacts | JobFacts | Revision | None
@@ -155,8 +158,14 @@ def _deployment(body: Manifest) -> DeploymentFacts:
 
 
 def _job(body: Manifest) -> JobFacts:
-    held = {one["type"] for one in body.get("status", {}).get("conditions", ()) if one["status"] == "True"}
-    return JobFacts(state="Complete" if "Complete" in held else "Failed" if "Failed" in held else "Running")
+    labels = body["metadata"].get("labels", {})
+    held = {one["type"]: one for one in body.get("status", {}).get("conditions", ()) if one["status"] == "True"}
+    return JobFacts(
+        component=labels.get(COMPONENT, ""),
+        revision=labels.get(REVISION, ""),
+        state="Complete" if "Complete" in held else "Failed" if "Failed" in held else "Running",
+        ended_at=_seconds(held.get("Failed", {}).get("lastTransitionTime")),
+    )
 
 
 def _revision(body: Manifest) -> Revision | None:

@@ -84,14 +84,14 @@ class Lease:
                 log.warning("the lease cannot be renewed", reason=str(away))
 
     async def release(self) -> None:
-        """Let the next operator begin at once."""
+        """Let the next operator begin at once, and leave nothing behind if there is none."""
         if self._renewed_at is None:
             return
         self._renewed_at = None
         with contextlib.suppress(ClusterError):
             found = await self._cluster.get(API, "Lease", self._namespace, NAME)
             if found is not None and found["spec"].get("holderIdentity") == self._identity:
-                await self._cluster.replace({**found, "spec": {**found["spec"], "holderIdentity": ""}})
+                await self._cluster.delete(API, "Lease", self._namespace, NAME, found["metadata"]["resourceVersion"])
 
     async def _try(self) -> bool:
         asked_at = _clock()

@@ -26,7 +26,10 @@ class Metrics:
             "orderflow_operator_api_requests", "Requests to the API server", ("method", "kind"), registry=self.registry
         )
         self.rollouts = Counter(
-            "orderflow_operator_rollouts", "Rollouts that have ended, by outcome", ("outcome",), registry=self.registry
+            "orderflow_operator_rollouts",
+            "Rollouts that have ended, by resource and outcome",
+            ("namespace", "orderflow", "outcome"),
+            registry=self.registry,
         )
         self.detection = Histogram(
             "orderflow_operator_rollback_seconds",

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from orderflow.spec.resource import CONTEXTS
-from orderflow_operator.facts import Child, DeploymentFacts, PodFacts
-from orderflow_operator.names import HEALTH_PORT
+from orderflow_operator.facts import Child, DeploymentFacts, JobFacts, PodFacts
+from orderflow_operator.names import HEALTH_PORT, processor_name
 from orderflow_operator.revisions import Revision
 from orderflow_operator.rollout.model import Declaration, ProcessorSeen, RevisionSeen, Rollout, ShadowSeen
 from orderflow_operator.seen import Named
@@ -40,7 +40,11 @@ def known_revisions(children: Mapping[Named, Child], fresh: Iterable[Revision] =
 
 
 def processors_seen(
-    children: Mapping[Named, Child], groups: Groups, rollout: Rollout, outside: Collection[str] = ()
+    instance: str,
+    children: Mapping[Named, Child],
+    groups: Groups,
+    rollout: Rollout,
+    outside: Collection[str] = (),
 ) -> dict[str, ProcessorSeen]:
     """Return what is seen of each processor, revision by revision.
 
@@ -56,7 +60,10 @@ def processors_seen(
         seen[context] = ProcessorSeen(
             revisions={
                 revision: _revision_seen(
-                    {name: pod for name, pod in mine.items() if pod.revision == revision}, groups.get(context), outside
+                    {name: pod for name, pod in mine.items() if pod.revision == revision},
+                    deployment_of(children, processor_name(instance, context, revision)),
+                    groups.get(context),
+                    outside,
                 )
                 for revision in revisions
             },
@@ -70,13 +77,17 @@ def _migrated(pod: PodFacts) -> str:
     return pod.component.removesuffix("-migrate") if pod.component.endswith("-migrate") else ""
 
 
-def _revision_seen(pods: Mapping[str, PodFacts], group: Group | None, outside: Collection[str]) -> RevisionSeen:
+def _revision_seen(
+    pods: Mapping[str, PodFacts], deployment: DeploymentFacts | None, group: Group | None, outside: Collection[str]
+) -> RevisionSeen:
     running = {name: pod for name, pod in pods.items() if not _migrated(pod)}
+    # A pod that is about to be made may be there already.
+    number = max(len(running), deployment.replicas if deployment is not None else 0)
     members = group.members if group is not None else ()
     return RevisionSeen(
-        pods=len(running),
+        pods=number,
         ready=sum(pod.ready and not pod.leaving for pod in running.values()),
-        members=sum(name not in outside for name in running),
+        members=number - sum(name in outside for name in running),
         assigned=sum(member.partitions for member in members if member.pod in running),
         restarts=sum(pod.restarts for pod in running.values()),
         problem=next((pod.problem for pod in pods.values() if pod.problem), ""),
@@ -90,6 +101,14 @@ def _shadow_seen(context: str, children: Mapping[Named, Child]) -> ShadowSeen | 
         for child in children.values()
         if isinstance(pod := child.facts, PodFacts) and pod.component == f"{context}-shadow" and pod.word
     ]
+    failed = [
+        job
+        for child in children.values()
+        if isinstance(job := child.facts, JobFacts) and job.component == f"{context}-shadow" and job.state == "Failed"
+    ]
+    if failed:
+        fault = "its code could not decide recorded decisions at all: see the shadow job's log"
+        return ShadowSeen(revision=failed[-1].revision, at=failed[-1].ended_at, fault=fault)
     if not ended:
         return None
     last = max(ended, key=lambda pod: pod.ended_at)

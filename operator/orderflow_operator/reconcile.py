@@ -159,7 +159,7 @@ def _left(looked: Looked, before: Status, *problems: Problem) -> Outcome:
 
 def _suspended(looked: Looked, before: Status, rollout: Rollout, resource: OrderFlow) -> Outcome:
     metadata = looked.body["metadata"]
-    seen = processors_seen(looked.children, looked.groups, rollout)
+    seen = processors_seen(metadata["name"], looked.children, looked.groups, rollout)
     standing = Standing(
         generation=metadata["generation"],
         now=looked.now,
@@ -275,7 +275,7 @@ class _Turn:
 
     def _seen(self) -> dict[str, ProcessorSeen]:
         looked = self._looked
-        seen = processors_seen(looked.children, looked.groups, self._rollout, looked.outside)
+        seen = processors_seen(self._owner.name, looked.children, looked.groups, self._rollout, looked.outside)
         return {
             context: msgspec.structs.replace(
                 one,
@@ -312,7 +312,8 @@ class _Turn:
             for revision, asked in processor.asked.items():
                 if revision == processor.stable:
                     expected[processor_name(self._owner.name, context, revision)] = asked.replicas
-            expected[api_name(self._owner.name, context)] = 1
+            replicas = self._resource.spec.gateway.replicas if context == "order" else 1
+            expected[api_name(self._owner.name, context)] = replicas
         late = [name for name, replicas in expected.items() if not self._is_ready(name, replicas)]
         if not late:
             return ""

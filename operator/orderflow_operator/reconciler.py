@@ -112,8 +112,7 @@ class Reconciler:
         Raises:
             ClusterError: the API server is away or refused something; what was not done is done at the next look.
         """
-        if not self._may_write():
-            raise ClusterAway("the lease is not held: nothing is written")
+        self._assert_may_write()
         body = self._seen.resources.get(key)
         if body is None:
             self._forget(key)
@@ -131,8 +130,12 @@ class Reconciler:
         await self._tell(body, before, outcome)
         await self._make_so(key, body, outcome)
         await self._pods.measure(key, looked, outcome)
-        self._count(outcome, began)
+        self._count(key, outcome, began)
         return self._again(looked, outcome)
+
+    def _assert_may_write(self) -> None:
+        if not self._may_write():
+            raise ClusterAway("the lease is not held: nothing is written")
 
     # What there is
 
@@ -233,6 +236,7 @@ class Reconciler:
         applied = self._applied.setdefault(key, {})
         if child is not None and (named.kind in UNCHANGEABLE or applied.get(named) == (content, child.ours)):
             return
+        self._assert_may_write()
         self._seen.put(named.kind, await self._cluster.apply(manifest))
         applied[named] = (content, self._seen.children(key)[named].ours)
 
@@ -303,12 +307,12 @@ class Reconciler:
         except Refused as refused:
             log.warning("an event was refused", reason=str(refused))
 
-    def _count(self, outcome: Outcome, began: float) -> None:
+    def _count(self, key: Key, outcome: Outcome, began: float) -> None:
         for say in said(outcome):
             if say.reason == "RolledBack":
                 self._metrics.detection.observe(max(0.0, self._now() - began))
             if say.reason in {"RolledBack", "Promoted", "Installed", "Superseded"}:
-                self._metrics.rollouts.labels(say.reason).inc()
+                self._metrics.rollouts.labels(key.namespace, key.name, say.reason).inc()
 
     def _again(self, looked: Looked, outcome: Outcome) -> float | None:
         if outcome.objects is None:

@@ -57,7 +57,8 @@ class Seen:
         """Take what an object is now; return the resources that it concerns."""
         key = _key(body)
         if kind == "OrderFlow":
-            self.resources[key] = body
+            if not _is_older(body, self.resources.get(key)):
+                self.resources[key] = body
             return {key}
         concerned: set[Key] = set()
         if body["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER and (instance := instance_of(body)):
@@ -115,6 +116,14 @@ class Seen:
         else:
             self._sources[place] = digest
         return set(self._referrers.get(place, ()))
+
+
+def _is_older(body: Manifest, known: Manifest | None) -> bool:
+    """Tell whether an event is overtaken by what the operator has been answered to a write of its own."""
+    if known is None or known["metadata"].get("uid") != body["metadata"].get("uid"):
+        return False
+    old, new = (one["metadata"].get("resourceVersion", "") for one in (known, body))
+    return old.isdecimal() and new.isdecimal() and int(new) < int(old)
 
 
 def _key(body: Manifest) -> Key:

@@ -2,18 +2,29 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from cluster.control_plane import running_control_plane
 from cluster.images import OPERATOR, PROCESSORS, project_image
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, Refused
 from cluster.programs import program
 from cluster.running import Cluster, given_cluster, running_cluster
 from servers.process import ServerMissing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show how the cluster stands where a test on it has failed."""
+    report = yield
+    kubectl = getattr(item, "funcargs", {}).get("kubectl")
+    if report.failed and isinstance(kubectl, Kubectl):
+        with suppress(Refused):
+            report.sections.append(("the cluster", kubectl.report()))
+    return report
 
 
 def _cannot_run(reason: str) -> None:

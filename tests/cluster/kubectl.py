@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ class Kubectl:
         found = self("get", kind, *(selection or ("--all-namespaces",)), "--output=json")
         items: list[Any] = json.loads(found)["items"]
         return items
+
+    def report(self) -> str:
+        """Return how the cluster stands, for whoever has to find out why a test failed."""
+        parts = [
+            self("get", "orderflows,pods,jobs", "--all-namespaces", "--output=wide", "--ignore-not-found"),
+            self("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")[-6000:],
+        ]
+        for pod in self.all("pods"):
+            name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            for which in ("--previous=false", "--previous=true"):
+                with suppress(Refused):
+                    parts.append(
+                        f"{namespace}/{name}\n{self('logs', name, f'--namespace={namespace}', '--tail=15', which)}"
+                    )
+        return "\n".join(parts)
 
     def _run(self, name: str, arguments: Sequence[str | Path], given: str) -> str:
         done = subprocess.run(

@@ -57,7 +57,7 @@ def policies(owner: Owner) -> list[Manifest]:
         _policy(owner, "processors", CONTEXTS, {"ports": [_port(HEALTH_PORT)]}),
         _policy(owner, "gateway", ("gateway",), {"ports": [_port(HTTP_PORT)]}),
         _policy(owner, "read-apis", read_apis, {"ports": [_port(HTTP_PORT)], "from": [mine]}),
-        _policy(owner, "migrations", [f"{context}-migrate" for context in CONTEXTS], None),
+        _policy(owner, "jobs", [f"{one}-{job}" for one in CONTEXTS for job in ("migrate", "shadow")], None),
     ]
 
 

@@ -3,6 +3,9 @@
 Kept in step with ``runtime/migrations`` by a test.
 """
 
+from typing import Final
+from uuid import UUID
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,8 +25,21 @@ from orderflow.runtime.columns import Moment, Serial
 metadata = MetaData()
 
 ID = String(64)
-NAME = String(64)
+LONGEST_NAME: Final = 64
+NAME = String(LONGEST_NAME)
 TOPIC = String(200)
+
+
+def owner_name(instance: str, run: UUID) -> str:
+    """Return a name for one run of one process, as long as the columns that say whose work something is.
+
+    Args:
+        instance: the process's name. A pod's has up to 63 characters and differs from its siblings' at the end.
+        run: told apart from every other.
+    """
+    mark = f"/{run.hex[:8]}"
+    return instance[-(LONGEST_NAME - len(mark)) :] + mark
+
 
 processed_events = Table(
     "processed_events",

@@ -53,7 +53,7 @@ from orderflow.runtime.relay import EVERY as RELAY_EVERY
 from orderflow.runtime.relay import Relay
 from orderflow.runtime.retention import Keeping
 from orderflow.runtime.sampling import Sampling
-from orderflow.runtime.schema import decisions
+from orderflow.runtime.schema import decisions, owner_name
 from orderflow.runtime.second_opinion import EVERY as OPINION_EVERY
 from orderflow.runtime.second_opinion import SecondOpinion
 from orderflow.runtime.share import Share
@@ -122,7 +122,7 @@ class Worker:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
-        self._owner = f"{settings.instance}/{uuid4().hex[:8]}"
+        self._owner = owner_name(settings.instance, uuid4())
         self._engine = open_database(settings.database_url, settings.durability)
         self._sql = sql_for(self._engine, settings.instance)
         self._telemetry = Telemetry(settings.context.name)

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from orderflow.spec.resource import Broker, Database, OrderFlow, Processor, Spec
+from orderflow.spec.resource import Broker, Database, Gateway, OrderFlow, Processor, Spec
 
 _ONLY: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Spec: frozenset(
@@ -21,6 +21,7 @@ _ONLY: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
             "revision_history_limit",
         }
     ),
+    Gateway: frozenset({"replicas"}),
     Broker: frozenset({"topic_config"}),
     Database: frozenset({"credentials"}),
     Processor: frozenset(field.name for field in msgspec.structs.fields(Processor)) - {"replicas"},
@@ -40,5 +41,5 @@ def _said(section: msgspec.Struct, path: str) -> Iterator[str]:
             continue
         if field.name in only:
             yield f"{path}.{field.encode_name}"
-        elif field.name in {"broker", "database", "processors"} or isinstance(content, Processor):
+        elif field.name in {"broker", "database", "gateway", "processors"} or isinstance(content, Processor):
             yield from _said(content, f"{path}.{field.encode_name}")

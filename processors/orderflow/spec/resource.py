@@ -79,10 +79,11 @@ class Cache(Section, frozen=True, kw_only=True):
 
 
 class Gateway(Section, frozen=True, kw_only=True):
-    """Where the order API listens."""
+    """Where the order API listens. ``replicas`` is for the operator: how many pods answer."""
 
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8080
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
 
 class Tenant(Section, frozen=True, kw_only=True):
