@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import kopf
+from kopf._cogs.structs.bodies import RawBody
+from kopf._cogs.structs.ephemera import AnyMemo
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from orderflow_operator.cluster import PAGE
 from orderflow_operator.lease import NAME as LEASE
@@ -61,6 +64,21 @@ def registry(told: Told, heard: Callable[[], None], kinds: Sequence[str]) -> kop
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     return handlers
+
+
+class Forgetful(ResourceMemories):
+    """kopf's memory of objects, which keeps none: what handlers of events need ends with the event."""
+
+    async def recall(
+        self,
+        raw_body: RawBody,
+        *,
+        memobase: AnyMemo | None = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        """Return a memory for as long as the event is handled."""
+        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
 
 
 def settings() -> kopf.OperatorSettings:
