@@ -19,7 +19,7 @@ from orderflow_operator.metrics import Metrics
 from orderflow_operator.names import GROUP, VERSION
 from orderflow_operator.reconciler import Reconciler
 from orderflow_operator.seen import Key, Seen
-from orderflow_operator.watching import WATCHED, registry, settings, watchers
+from orderflow_operator.watching import WATCHED, Forgetful, registry, settings, watchers
 from orderflow_operator.work import LONGEST_WAIT, Work
 
 log = structlog.get_logger(__name__)
@@ -167,6 +167,7 @@ class Operator:
         await kopf.operator(
             registry=registry(self._told, self._heard, tuple(WATCHED)),
             settings=settings(),
+            memories=Forgetful(),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
@@ -208,7 +209,7 @@ class Operator:
         for kind, (api, selector) in WATCHED.items():
             listed: list[Key] = []
             for namespace in self._configuration.namespaces or ("",):
-                for item in await self._cluster.listed(api, kind, namespace, selector):
+                async for item in self._cluster.listed(api, kind, namespace, selector):
                     body = {"apiVersion": api, "kind": kind, **item}
                     listed.append(Key(body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._concern(self._seen.put(kind, body))

@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import kopf
+from kopf._cogs.structs.bodies import RawBody
+from kopf._cogs.structs.ephemera import AnyMemo
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from orderflow_operator.cluster import PAGE
 from orderflow_operator.lease import NAME as LEASE
 from orderflow_operator.manifest import PLURALS
 from orderflow_operator.names import GROUP, MANAGED_BY, MANAGER, VERSION
@@ -62,11 +66,27 @@ def registry(told: Told, heard: Callable[[], None], kinds: Sequence[str]) -> kop
     return handlers
 
 
+class Forgetful(ResourceMemories):
+    """kopf's memory of objects, which keeps none: what handlers of events need ends with the event."""
+
+    async def recall(
+        self,
+        raw_body: RawBody,
+        *,
+        memobase: AnyMemo | None = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        """Return a memory for as long as the event is handled."""
+        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
+
+
 def settings() -> kopf.OperatorSettings:
     """Return kopf's settings: it posts nothing, scans for nothing, and watches no more than it must."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
+    chosen.watching.chunk_size = PAGE
     for kind, (api, selector) in WATCHED.items():
         if selector:
             group, _, version = api.rpartition("/")

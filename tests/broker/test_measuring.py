@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import aiohttp
+import msgspec
 import pytest
 
 from orderflow.runtime.health import HealthServer
 from orderflow.runtime.telemetry import Telemetry
 from orderflow.spec.rollout import Prometheus as Source
 from orderflow.spec.rollout import ThresholdRange
+from orderflow_operator.measuring import measurer as measurer_module
 from orderflow_operator.measuring.measurer import Measurer
 from orderflow_operator.rollout.gates import BUILT_IN, Policy
 from orderflow_operator.rollout.model import Measure, Measurement
@@ -43,7 +45,10 @@ async def pods() -> AsyncIterator[tuple[Pod, Pod]]:
         yield canary, stable
 
 
-async def test_pods_are_compared_by_what_they_did_since_the_last_look(pods: tuple[Pod, Pod]) -> None:
+async def test_pods_are_compared_by_what_they_did_since_the_last_look(
+    pods: tuple[Pod, Pod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurer_module, "FRESH", 0.0)
     canary, stable = pods
     ours, theirs = ({"pod": f"http://127.0.0.1:{pod.port}"} for pod in pods)
     async with aiohttp.ClientSession() as session:
@@ -60,6 +65,37 @@ async def test_pods_are_compared_by_what_they_did_since_the_last_look(pods: tupl
         assert (found.value, found.stable, found.samples) == (0.2, 0.0, 100.0)
         await canary.server.stop()
         assert (await measured()).why == "no pod answers"
+
+
+async def test_little_traffic_gives_a_measurement_now_and_then(
+    pods: tuple[Pod, Pod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurer_module, "FRESH", 0.0)
+    canary, stable = pods
+    ours, theirs = ({"pod": f"http://127.0.0.1:{pod.port}"} for pod in pods)
+    samples = []
+    async with aiohttp.ClientSession() as session:
+        measurer = Measurer(session, "shop", "orders")
+        for _ in range(6):
+            found = await measurer.measure(GATE, BUILT_IN["error-rate"], ours, theirs, now=1.0)
+            samples.append(found.samples)
+            canary.works(good=20)
+            stable.works(good=20)
+    assert BUILT_IN["error-rate"].min_samples == 50
+    assert samples == [None, 20, 40, 60, 20, 40]
+
+
+async def test_several_gates_are_measured_by_one_look(pods: tuple[Pod, Pod]) -> None:
+    canary, _ = pods
+    root = {"pod": f"http://127.0.0.1:{canary.port}"}
+    async with aiohttp.ClientSession() as session:
+        measurer = Measurer(session, "shop", "orders")
+        await measurer.measure(GATE, BUILT_IN["error-rate"], root, root, now=1.0)
+        await canary.server.stop()
+        found = await measurer.measure(
+            msgspec.structs.replace(GATE, gate="lag-growth"), BUILT_IN["lag-growth"], root, root, now=1.0
+        )
+    assert found.why == "it is the first look at these pods"
 
 
 async def test_prometheus_is_asked_for_each_revision(pods: tuple[Pod, Pod]) -> None:

@@ -39,7 +39,7 @@ from orderflow_operator.rollout.releasing import (
     taken_back,
     undone,
 )
-from orderflow_operator.rollout.stepping import Going, advanced, waits_on_purpose
+from orderflow_operator.rollout.stepping import Going, advanced, counted_anew, waits_on_purpose
 
 
 def decide(rollout: Rollout, wanted: Wanted, observation: Observation) -> tuple[Rollout, tuple[Action, ...]]:
@@ -123,12 +123,19 @@ class _Turn:
             return
         processors = dict(self.rollout.processors)
         for name, processor in self._under_way():
-            restarts = min(processor.restarts_before, seen_of(self.seen[name], processor.target).restarts)
-            processors[name] = replace(self._measured(name, processor), restarts_before=restarts)
+            processors[name] = self._restarted(name, self._measured(name, processor))
         self.rollout = replace(self.rollout, processors=processors)
         found = next(self._failures(), None)
         if found is not None:
             self._take_back(found)
+
+    def _restarted(self, name: str, processor: ProcessorRollout) -> ProcessorRollout:
+        """Count the restarts of this rollout; what was measured before one says nothing of what comes after."""
+        seen = seen_of(self.seen[name], processor.target).restarts
+        before = min(processor.restarts_before, seen)
+        if seen - before > processor.restarts:
+            processor = replace(processor, gates=counted_anew(processor.gates))
+        return replace(processor, restarts_before=before, restarts=seen - before)
 
     def _measured(self, name: str, processor: ProcessorRollout) -> ProcessorRollout:
         memories = dict(processor.gates)

@@ -40,7 +40,7 @@ def failures(
             policy,
             float(letters.its_own),
         )
-    restarts = seen_of(seen, processor.target).restarts - processor.restarts_before
+    restarts = processor.restarts
     policy = policies["readiness"]
     if restarts >= RESTARTS and not policy.dry_run:
         yield because("Restarts", f"its containers have restarted {restarts} times", policy, float(restarts))

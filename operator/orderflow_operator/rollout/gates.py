@@ -38,7 +38,7 @@ class Policy:
     against_stable: AgainstStable | None = None
     interval: float = 10.0
     initial_delay: float = 10.0
-    count: int = 3
+    count: int = 6
     failure_limit: int = 1
     inconclusive_limit: int = 3
     min_samples: int = 0

@@ -250,7 +250,7 @@ class ProcessorRollout(_Kept, frozen=True, kw_only=True):
         step: the place among them; ``step_at`` is when it began.
         partitions: the share that the target is to have now; ``partitions_at`` is when it last changed.
         joined_at: when the target first had partitions; no time if it never had.
-        restarts_before: restarts of the target's containers that were not of this rollout.
+        restarts: of the target's containers in this rollout; ``restarts_before`` were there when it began.
         asked: by revision, also those that are on their way out.
         warm_until: by revision without partitions, until when it is kept running.
         declaration, target_declaration: what the revisions declare; none where nobody has asked.
@@ -271,6 +271,7 @@ class ProcessorRollout(_Kept, frozen=True, kw_only=True):
     partitions_at: float = 0.0
     joined_at: float = 0.0
     restarts_before: int = 0
+    restarts: int = 0
     asked: dict[str, Asked] = {}
     warm_until: dict[str, float] = {}
     gates: dict[str, GateMemory] = {}

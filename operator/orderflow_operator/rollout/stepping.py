@@ -78,6 +78,7 @@ def fresh(processor: ProcessorRollout) -> ProcessorRollout:
         partitions_at=0.0,
         joined_at=0.0,
         restarts_before=0,
+        restarts=0,
         gates={},
         target_declaration=None,
     )
@@ -124,7 +125,7 @@ def _stepped(processor: ProcessorRollout, going: Going) -> ProcessorRollout:
         return _finished(processor, going)
     if not _done(processor, step, going):
         return _towards(processor, going) if _may_share_on(processor, going) else processor
-    return replace(processor, step=processor.step + 1, step_at=going.now, gates=_counted_anew(processor.gates))
+    return replace(processor, step=processor.step + 1, step_at=going.now, gates=counted_anew(processor.gates))
 
 
 def _finished(processor: ProcessorRollout, going: Going) -> ProcessorRollout:
@@ -174,7 +175,8 @@ def _towards(processor: ProcessorRollout, going: Going) -> ProcessorRollout:
     return replace(processor, partitions=share, partitions_at=going.now)
 
 
-def _counted_anew(memories: dict[str, GateMemory]) -> dict[str, GateMemory]:
+def counted_anew(memories: dict[str, GateMemory]) -> dict[str, GateMemory]:
+    """Return what gates remember without what they have counted: an analysis begins."""
     return {name: replace(memory, passed=0, failed=0) for name, memory in memories.items()}
 
 

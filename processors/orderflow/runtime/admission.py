@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from orderflow.runtime.database import reading
+from orderflow.runtime.database import is_infrastructure_failure, reading
 from orderflow.runtime.health import Check
 from orderflow.runtime.schema import allowed_revisions
 from orderflow.runtime.share import Share
@@ -64,7 +65,12 @@ class Admission:
     async def _why_not(self) -> str:
         if self.share.is_nothing:
             return "no share of the partitions"
-        return "" if await asyncio.to_thread(self.may_write) else "the revision may not write"
+        try:
+            return "" if await asyncio.to_thread(self.may_write) else "the revision may not write"
+        except SQLAlchemyError as error:
+            if not is_infrastructure_failure(error):
+                raise
+            return "the database is away"
 
     def may_write(self) -> bool:
         """Tell whether the database's owner lets the revision write; raises what the database raises."""

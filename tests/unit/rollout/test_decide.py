@@ -251,6 +251,21 @@ def test_no_data_holds_for_as_long_as_it_takes_and_says_so() -> None:
     assert rolling.rollout.stable == "release-2"
 
 
+def test_one_restart_is_borne_and_the_analysis_begins_anew() -> None:
+    rolling = Rolling()
+    rolling.wants(release(2))
+    rolling.until_step(1)
+    for _ in range(8):
+        rolling.look()
+    assert rolling.rollout.processors["order"].gates["error-rate"].passed > 1
+    [pod] = rolling.revisions["order"]["order-2"].pods
+    pod.restarts = 1
+    rolling.look(1)
+    assert rolling.rollout.processors["order"].gates["error-rate"].passed == 0
+    rolling.shares()
+    assert rolling.rollout.stable == "release-2"
+
+
 def test_a_gate_s_dry_run_stops_nothing() -> None:
     dry = [Gate(name=name, dry_run=True) for name in ("error-rate", "processing-seconds-p95")]
     rolling = Rolling("errors")
