@@ -150,6 +150,13 @@ def pods_of(children: Mapping[Named, Child], context: str, revision: str) -> lis
     ]
 
 
+def with_processors(children: Mapping[Named, Child]) -> list[str]:
+    """Return the contexts that have a processor's pod which may be in a consumer group."""
+    pods = [child.facts for child in children.values() if isinstance(child.facts, PodFacts)]
+    there = {pod.component for pod in pods if pod.address or pod.ready}
+    return [context for context in CONTEXTS if context in there]
+
+
 def unscheduled(children: Mapping[Named, Child]) -> str:
     """Return why some pod has no node; empty if each has one."""
     pods = (child.facts for child in children.values() if isinstance(child.facts, PodFacts))

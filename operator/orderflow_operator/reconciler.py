@@ -7,14 +7,14 @@ changed by anybody since is not applied again.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
 from orderflow.spec.errors import SpecError
-from orderflow.spec.resource import CONTEXTS, OrderFlow
+from orderflow.spec.resource import OrderFlow
 from orderflow.spec.status import Status
 from orderflow_operator.broker import BrokerAway, Brokers
 from orderflow_operator.cluster import Cluster, ClusterAway, Refused
@@ -23,7 +23,7 @@ from orderflow_operator.facts import content_of
 from orderflow_operator.manifest import Manifest, owned
 from orderflow_operator.metrics import Metrics
 from orderflow_operator.names import CONTEXT, FINALIZER, GROUP, PARTITIONS, VERSION, labels
-from orderflow_operator.observing import Group
+from orderflow_operator.observing import Group, with_processors
 from orderflow_operator.pods import Pods
 from orderflow_operator.problems import Problem
 from orderflow_operator.reconcile import (
@@ -65,6 +65,8 @@ API_VERSIONS: Final = {
 
 TOPICS_EVERY: Final = 300.0
 """Seconds between two looks at topics that were as they are to be."""
+INSTALLING_MOST: Final = 15.0
+"""Seconds between two looks at a first release that does not get on."""
 AT_REST: Final = 300.0
 """Seconds between two looks at a resource at which nothing happens: every change is told by a watch."""
 
@@ -101,6 +103,7 @@ class Reconciler:
         self._applied: dict[Key, dict[Named, tuple[str, str]]] = {}
         self._topics: dict[Key, _Topics] = {}
         self._pods = Pods(now)
+        self._quiet: dict[Key, int] = {}
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -125,13 +128,14 @@ class Reconciler:
         looked = await self._looked(key, body)
         outcome = reconcile(looked)
         before = status_before(body)
-        if differs(before, outcome.status):
+        if changed := differs(before, outcome.status):
             await self._write_status(key, body, outcome.status)
         await self._tell(body, before, outcome)
         await self._make_so(key, body, outcome)
         await self._pods.measure(key, looked, outcome)
         self._count(key, outcome, began)
-        return self._again(looked, outcome)
+        self._quiet[key] = 0 if changed else self._quiet.get(key, 0) + 1
+        return self._again(key, looked, outcome)
 
     def _assert_may_write(self) -> None:
         if not self._may_write():
@@ -155,7 +159,7 @@ class Reconciler:
         if resource.spec.suspend or resource.spec.broker.address is None:
             return looked
         trouble = await self._topics_problem(key, resource)
-        groups = {} if trouble is not None else await self._groups(resource)
+        groups = {} if trouble is not None else await self._groups(resource, with_processors(looked.children))
         told = await self._pods.look(key, looked)
         return msgspec.structs.replace(
             looked,
@@ -190,14 +194,14 @@ class Reconciler:
             return away(address, str(error))
         return trouble
 
-    async def _groups(self, resource: OrderFlow) -> dict[str, Group]:
+    async def _groups(self, resource: OrderFlow, contexts: Sequence[str]) -> dict[str, Group]:
         broker = resource.spec.broker
         prefix, address = broker.topic_prefix, broker.address or ""
-        asked = (self._brokers.group(address, f"{prefix}{one}", f"{prefix}{one}-commands") for one in CONTEXTS)
+        asked = (self._brokers.group(address, f"{prefix}{one}", f"{prefix}{one}-commands") for one in contexts)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[str, Group] = {}
         unseen: dict[str, str] = {}
-        for context, answer in zip(CONTEXTS, answers, strict=True):
+        for context, answer in zip(contexts, answers, strict=True):
             if isinstance(answer, BrokerAway):
                 unseen[context] = str(answer)
             elif isinstance(answer, BaseException):
@@ -289,6 +293,7 @@ class Reconciler:
         self._applied.pop(key, None)
         self._topics.pop(key, None)
         self._pods.forget(key)
+        self._quiet.pop(key, None)
 
     # What is said
 
@@ -314,7 +319,7 @@ class Reconciler:
             if say.reason in {"RolledBack", "Promoted", "Installed", "Superseded"}:
                 self._metrics.rollouts.labels(key.namespace, key.name, say.reason).inc()
 
-    def _again(self, looked: Looked, outcome: Outcome) -> float | None:
+    def _again(self, key: Key, looked: Looked, outcome: Outcome) -> float | None:
         if outcome.objects is None:
             return None
         if looked.topics_problem is not None:
@@ -325,8 +330,12 @@ class Reconciler:
             for one in looked.body["spec"].get("processors", {}).values()
             if isinstance(one, dict)
         )
-        resting = outcome.status.phase == "Stable" and not autoscaled
-        return AT_REST if resting else outcome.again
+        if outcome.status.phase == "Stable" and not autoscaled:
+            return AT_REST
+        if outcome.status.phase == "Installing":
+            # Nothing is at stake yet, and all but the broker's part is told by a watch.
+            return min(INSTALLING_MOST, (outcome.again or 1.0) * 2.0 ** min(self._quiet[key] // 5, 10))
+        return outcome.again
 
 
 def _has_credentials(resource: OrderFlow, digests: object) -> bool:

@@ -7,7 +7,7 @@ credentials are named, never read: pods look at the live Secret, and no rollback
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
     Attributes:
         name: the digest of all the rest, by which it was first known: a later operator may count otherwise.
-        settings: what its processes read; see :mod:`.settings`.
+        settings: what its processes read, as text: an operator keeps hundreds of revisions; see :mod:`.settings`.
         env: the values that override all ``copies``, later ones first.
         credentials: the Secret with the database's user and password.
     """
@@ -55,7 +55,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     name: str
     context: str
     image: str
-    settings: dict[str, Any]
+    settings: str
     env: tuple[Variable, ...] = ()
     copies: tuple[Copy, ...] = ()
     resources: Resources = Resources()

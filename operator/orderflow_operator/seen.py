@@ -58,7 +58,8 @@ class Seen:
         key = _key(body)
         if kind == "OrderFlow":
             if not _is_older(body, self.resources.get(key)):
-                self.resources[key] = body
+                metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+                self.resources[key] = {**body, "metadata": metadata}
             return {key}
         concerned: set[Key] = set()
         if body["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER and (instance := instance_of(body)):

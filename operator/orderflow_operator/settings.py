@@ -32,8 +32,8 @@ PROVIDERS: Final = "providers"
 """Takes the place of a context's name in ``database.url`` for the simulated providers' record."""
 
 
-def settings_of(resource: OrderFlow, namespace: str, context: str) -> dict[str, Any]:
-    """Return the deployment's file for the context's pods as plain data, without defaults and without the revision."""
+def settings_of(resource: OrderFlow, namespace: str, context: str) -> str:
+    """Return the deployment's file for the context's pods, without defaults and without the revision."""
     spec, name = resource.spec, resource.metadata.name
     kept = {field: getattr(spec, field) for field in (*EVERYWHERE, *CONCERNS[context])}
     url = _url(spec.database)
@@ -54,13 +54,13 @@ def settings_of(resource: OrderFlow, namespace: str, context: str) -> dict[str, 
         host="0.0.0.0",  # noqa: S104
         migrates=False,
     )
-    plain: dict[str, Any] = sparse(deployment)
-    return plain
+    return msgspec.json.encode(sparse(deployment), order="sorted").decode()
 
 
-def file_of(settings: dict[str, Any], revision: str) -> str:
+def file_of(settings: str, revision: str) -> str:
     """Return the file's text for the pods of ``revision``."""
-    return msgspec.json.encode({**settings, "revision": revision}, order="sorted").decode()
+    plain: dict[str, Any] = msgspec.json.decode(settings)
+    return msgspec.json.encode({**plain, "revision": revision}, order="sorted").decode()
 
 
 def _apis(resource: OrderFlow, namespace: str) -> dict[str, str]:
