@@ -10,6 +10,7 @@ from orderflow_operator.rollout.model import (
     Allow,
     Command,
     LettersSeen,
+    LoadSeen,
     Measure,
     Measurement,
     Observation,
@@ -71,6 +72,7 @@ class PlayedCluster:
     allowed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     data: bool = True
     command: Command | None = None
+    lags: dict[str, int] = field(default_factory=dict)
     verbs: set[Verb] = field(default_factory=set)
 
     def decide(self, wanted: Wanted, *, recorded: bool = True, done: int | None = None) -> tuple[Action, ...]:
@@ -95,6 +97,7 @@ class PlayedCluster:
                     shadow=self.shadows.get(name),
                     measurements=self.measurements.get(name, {}),
                     letters=self._letters(name),
+                    load=LoadSeen(at=self.now, lag=self.lags[name], rate=100.0) if name in self.lags else None,
                 )
                 for name, revisions in self.revisions.items()
             },

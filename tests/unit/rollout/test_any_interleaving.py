@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.played_cluster import Fault, PlayedCluster
-from orderflow.spec.rollout import Analysis, BlueGreen, Canary, Step, Strategy
+from orderflow.spec.rollout import Analysis, Autoscaling, BlueGreen, Canary, Stabilization, Step, Strategy
 from orderflow_operator.rollout.model import Command, Rollout, Scale, Verb, Wanted, WantedProcessor
 
 Run = tuple[int, tuple[Wanted, ...], dict[str, Fault]]
@@ -18,6 +18,9 @@ STEPS = (
     (Step(set_partitions=1), Step(analysis=Analysis(gates=("error-rate",)))),
     (Step(set_weight=100), Step(analysis=Analysis())),
 )
+
+AT_ONCE = Stabilization(stabilization_window_seconds=0)
+SCALING = Autoscaling(lag_threshold=100, emergency_lag=5000, scale_up=AT_ONCE, scale_down=AT_ONCE)
 
 strategies = st.one_of(
     st.builds(BlueGreen, scale_down_delay_seconds=st.sampled_from((0, 600))).map(lambda one: Strategy(blue_green=one)),
@@ -44,6 +47,7 @@ def runs(draw: st.DrawFn) -> Run:
     """A system, the releases that are wanted one after the other, and what is wrong with them."""
     partitions, processors = draw(systems())
     faults: dict[str, Fault] = {}
+    scaling = draw(st.sampled_from((None, SCALING)))
     releases = []
     for number in range(draw(st.integers(2, 4))):
         changed = {
@@ -52,6 +56,7 @@ def runs(draw: st.DrawFn) -> Run:
                 replicas=replicas,
                 strategy=strategy,
                 depends_on=depends_on,
+                autoscaling=scaling,
             )
             for name, (strategy, replicas, depends_on) in processors.items()
         }
@@ -71,6 +76,7 @@ def played(run: Run, data: st.DataObject, length: int) -> None:
     for number in range(data.draw(st.integers(0, length), label="length")):
         wanted = happens(cluster, wanted, releases, number, data)
     cluster.data, cluster.command = True, None
+    cluster.lags.clear()
     wanted = msgspec.structs.replace(releases[-1], paused=False)
     cluster.settle(wanted)
     ends_well(cluster, wanted, faults)
@@ -80,7 +86,7 @@ def happens(
     cluster: PlayedCluster, wanted: Wanted, releases: tuple[Wanted, ...], number: int, data: st.DataObject
 ) -> Wanted:
     """Let one thing happen, and return what is wanted then."""
-    match data.draw(st.sampled_from("ddddmmmmcckrrwsptx"), label="what"):
+    match data.draw(st.sampled_from("ddddmmmmcckrrwsptxl"), label="what"):
         case "d":
             cluster.now += data.draw(st.sampled_from((0.0, 1.0, 15.0)))
             one_authority(cluster, cluster.decide(wanted))
@@ -88,10 +94,7 @@ def happens(
             recorded = data.draw(st.booleans())
             cluster.decide(wanted, recorded=recorded, done=data.draw(st.integers(0, 4)))
         case "m" | "c":
-            for name, revision in cluster.moves():
-                cluster.control(name, revision)
-                for which in range(data.draw(st.integers(0, 4))):
-                    cluster.move(name, revision, which)
+            everybody_moves(cluster, data)
         case "r":  # one pod alone
             name, revision = data.draw(st.sampled_from(cluster.moves()))
             cluster.move(name, revision, data.draw(st.integers(0, 5)))
@@ -103,11 +106,20 @@ def happens(
             return msgspec.structs.replace(wanted, paused=not wanted.paused)
         case "t":
             cluster.data = not cluster.data
+        case "l":
+            cluster.lags = dict.fromkeys(cluster.revisions, data.draw(st.sampled_from((0, 150, 400, 9000))))
         case "x":
             verbs: tuple[Verb, ...] = ("promote", "abort", "retry", "resume", "undo")
             cluster.command = Command(id=str(number), verb=data.draw(st.sampled_from(verbs)))
             cluster.verbs.add(cluster.command.verb)
     return wanted
+
+
+def everybody_moves(cluster: PlayedCluster, data: st.DataObject) -> None:
+    for name, revision in cluster.moves():
+        cluster.control(name, revision)
+        for which in range(data.draw(st.integers(0, 4))):
+            cluster.move(name, revision, which)
 
 
 def one_authority(cluster: PlayedCluster, actions: tuple[object, ...]) -> None:
