@@ -4,7 +4,7 @@ What cannot be reached or is overloaded is :class:`ClusterAway`: nobody's fault,
 :class:`Refused`, with the server's own words.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -16,6 +16,9 @@ from orderflow_operator.names import MANAGER
 
 PATIENCE: Final = 15.0
 """Seconds for one answer: a slow API server needs some, and a connection that was cut off is not waited for longer."""
+
+PAGE: Final = 100
+"""Objects that are listed at a time: a whole cluster's pods at once would be most of the operator's memory."""
 
 APPLY: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
@@ -62,12 +65,19 @@ class Cluster:
                 return None
             raise
 
-    async def listed(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Manifest]:
-        """Return all objects of a kind that a label selector names, in one namespace or, without one, in all."""
-        query = [("labelSelector", selector)] if selector else []
-        answer = await self._ask("GET", kind, path_of(api_version, kind, namespace), query)
-        items: list[Manifest] = answer["items"]
-        return items
+    async def listed(self, api_version: str, kind: str, namespace: str, selector: str) -> AsyncIterator[Manifest]:
+        """Yield all objects of a kind that a label selector names, in one namespace or, without one, in all."""
+        following = ""
+        while True:
+            query = [("limit", str(PAGE)), ("labelSelector", selector), ("continue", following)]
+            answer = await self._ask(
+                "GET", kind, path_of(api_version, kind, namespace), [one for one in query if one[1]]
+            )
+            for item in answer["items"]:
+                yield item
+            following = answer["metadata"].get("continue", "")
+            if not following:
+                return
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object.

@@ -19,7 +19,7 @@ from orderflow_operator.metrics import Metrics
 from orderflow_operator.names import GROUP, VERSION
 from orderflow_operator.reconciler import Reconciler
 from orderflow_operator.seen import Key, Seen
-from orderflow_operator.watching import WATCHED, registry, settings, watchers
+from orderflow_operator.watching import MONITORING, Forgetful, registry, settings, watched, watchers
 from orderflow_operator.work import LONGEST_WAIT, Work
 
 log = structlog.get_logger(__name__)
@@ -35,8 +35,6 @@ SOON: Final = 5.0
 
 SETTLES: Final = 2.0
 """Seconds after the last object of a listing until everything is listed once more."""
-
-MONITORING: Final = "monitoring.coreos.com/v1"
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +71,7 @@ class Operator:
         self._standing = "starting"
         self._heard_at = time.monotonic()
         self._watching = False
+        self._watched = watched(())
         self._listed: asyncio.TimerHandle | None = None
         self._listing: asyncio.Task[None] | None = None
 
@@ -106,6 +105,7 @@ class Operator:
     async def _operate(self) -> None:
         self._standing = "waiting for the definition of OrderFlow"
         offered = await self._offered()
+        self._watched = watched(offered)
         self._standing = "standing by"
         await self._lease.acquire()
         self._standing = "listing"
@@ -165,8 +165,9 @@ class Operator:
         self._watching = True
         namespaces = self._configuration.namespaces
         await kopf.operator(
-            registry=registry(self._told, self._heard, tuple(WATCHED)),
-            settings=settings(),
+            registry=registry(self._told, self._heard, self._watched),
+            settings=settings(self._watched),
+            memories=Forgetful(),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
@@ -205,10 +206,10 @@ class Operator:
                 return
 
     async def _list(self) -> None:
-        for kind, (api, selector) in WATCHED.items():
+        for kind, (api, selector) in self._watched.items():
             listed: list[Key] = []
             for namespace in self._configuration.namespaces or ("",):
-                for item in await self._cluster.listed(api, kind, namespace, selector):
+                async for item in self._cluster.listed(api, kind, namespace, selector):
                     body = {"apiVersion": api, "kind": kind, **item}
                     listed.append(Key(body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._concern(self._seen.put(kind, body))
@@ -224,7 +225,7 @@ class Operator:
     def _live(self) -> list[Check]:
         if self._standing != "leading" or not self._watching or not self._lease.held:
             return [Check("watches", ok=True, detail=self._standing)]
-        expected = (len(WATCHED) + 1) * max(1, len(self._configuration.namespaces))
+        expected = (len(self._watched) + 1) * max(1, len(self._configuration.namespaces))
         running, silent = watchers(), time.monotonic() - self._heard_at
         checks = [Check("watches", ok=running >= expected, detail=f"{running} of {expected}")]
         if self._hears_its_lease():

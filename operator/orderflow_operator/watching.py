@@ -6,11 +6,15 @@ listed once more after one (see ``listed`` of :func:`registry`).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import kopf
+from kopf._cogs.structs.bodies import RawBody
+from kopf._cogs.structs.ephemera import AnyMemo
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from orderflow_operator.cluster import PAGE
 from orderflow_operator.lease import NAME as LEASE
 from orderflow_operator.manifest import PLURALS
 from orderflow_operator.names import GROUP, MANAGED_BY, MANAGER, VERSION
@@ -33,16 +37,26 @@ WATCHED: Final = {
 }
 """By kind, its API and the label selector of what is watched."""
 
+MONITORING: Final = "monitoring.coreos.com/v1"
+
+Watched = Mapping[str, tuple[str, str]]
+
+
+def watched(offered: Collection[str]) -> Watched:
+    """Return what is watched in a cluster that has the kinds ``offered`` of Prometheus' operator."""
+    return WATCHED | {kind: (MONITORING, MINE) for kind in ("PodMonitor",) if kind in offered}
+
+
 Told = Callable[[str, str | None, Any], None]
 """Takes a kind, what happened (``None`` where it was listed, ``DELETED`` where it is gone), and the object."""
 
 
-def registry(told: Told, heard: Callable[[], None], kinds: Sequence[str]) -> kopf.OperatorRegistry:
+def registry(told: Told, heard: Callable[[], None], kinds: Watched) -> kopf.OperatorRegistry:
     """Return handlers for the events of ``kinds``; ``heard`` is called at each renewal of the lease."""
     handlers = kopf.OperatorRegistry()
 
     def watch(kind: str) -> None:
-        group, _, version = WATCHED[kind][0].rpartition("/")
+        group, _, version = kinds[kind][0].rpartition("/")
 
         @kopf.on.event(group, version, PLURALS[kind], id=kind, registry=handlers)
         async def handle(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002 - kopf's word
@@ -62,12 +76,28 @@ def registry(told: Told, heard: Callable[[], None], kinds: Sequence[str]) -> kop
     return handlers
 
 
-def settings() -> kopf.OperatorSettings:
+class Forgetful(ResourceMemories):
+    """kopf's memory of objects, which keeps none: what handlers of events need ends with the event."""
+
+    async def recall(
+        self,
+        raw_body: RawBody,
+        *,
+        memobase: AnyMemo | None = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        """Return a memory for as long as the event is handled."""
+        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
+
+
+def settings(kinds: Watched) -> kopf.OperatorSettings:
     """Return kopf's settings: it posts nothing, scans for nothing, and watches no more than it must."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
-    for kind, (api, selector) in WATCHED.items():
+    chosen.watching.chunk_size = PAGE
+    for kind, (api, selector) in kinds.items():
         if selector:
             group, _, version = api.rpartition("/")
             chosen.watching.label_selectors[group, version, PLURALS[kind]] = selector

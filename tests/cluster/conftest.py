@@ -35,6 +35,13 @@ def _cannot_run(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def root() -> None:
+    """The right to make namespaces, mounts and images."""
+    if os.geteuid() != 0:
+        _cannot_run("not run: this needs root")
+
+
+@pytest.fixture(scope="session")
 def control_plane() -> Iterator[Kubectl]:
     """A cluster to which objects can be given. Whether it has nodes is left open."""
     with ExitStack() as stack:
@@ -64,10 +71,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def images(root: None) -> Iterator[dict[str, Path]]:
     """The archives of the project's images, by target."""
-    if os.geteuid() != 0:
-        _cannot_run("not run: to build an image needs root")
     with tempfile.TemporaryDirectory(prefix="orderflow-images-") as name:
         try:
             yield {

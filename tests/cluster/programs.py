@@ -1,6 +1,6 @@
 """The cluster's programs, built from their Go modules once per machine.
 
-Each folder under ``programs`` is a Go module that pins what it builds by hash. What it becomes is kept in the user's
+Each folder under ``modules`` is a Go module that pins what it builds by hash. What it becomes is kept in the user's
 cache under a name that follows from the module's files and the compiler, so a change of either is built anew, and two
 sessions never build the same thing twice. Which module proxy is asked stays with Go's own settings.
 """
@@ -19,7 +19,7 @@ from typing import Final
 
 from servers.process import ServerMissing
 
-SOURCES: Final = Path(__file__).with_name("programs")
+SOURCES: Final = Path(__file__).with_name("modules")
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orderflow" / "cluster"
 
 UNUSED: Final = 30 * 86_400.0

@@ -58,10 +58,12 @@ class Sandbox:
     def __init__(self, addresses: Addresses, folder: Path) -> None:
         kinds = ["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
         self._daemon = Daemon("sandbox", ["unshare", *kinds, "--", "sh", "-euc", _first_process()], folder)
-        self._daemon.wait_until(
-            lambda: self._first() != "" and Path(f"/proc/{self._first()}/root/run/furnished").exists()
-        )
-        self._link(addresses)
+        try:
+            self._daemon.wait_until(self._is_furnished)
+            self._link(addresses)
+        except BaseException:
+            self.end()
+            raise
 
     def inside(self, command: Sequence[str | Path]) -> list[str]:
         """Return the command that runs ``command`` in the sandbox."""
@@ -82,6 +84,10 @@ class Sandbox:
     def _first(self) -> str:
         children = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children")
         return children.read_text().strip() if children.exists() else ""
+
+    def _is_furnished(self) -> bool:
+        first = self._first()
+        return first != "" and Path(f"/proc/{first}/root/run/furnished").exists()
 
     def _link(self, addresses: Addresses) -> None:
         """Connect machine and sandbox: the machine reaches pods and Services, and these the machine alone."""

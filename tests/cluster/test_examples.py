@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cluster.kubectl import Kubectl, Refused
+from harness.system import eventually
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 EXAMPLES = ("order-to-delivery", "payment-first", "reserve-first", "ship-only")
@@ -17,7 +18,7 @@ EXAMPLES = ("order-to-delivery", "payment-first", "reserve-first", "ship-only")
 def kubectl(control_plane: Kubectl) -> Iterator[Kubectl]:
     """A cluster that knows OrderFlow."""
     control_plane("apply", "--server-side", f"--filename={MANIFESTS / 'crd.yaml'}")
-    control_plane("wait", "--for=condition=Established", "crd/orderflows.orderflow.dev", "--timeout=30s")
+    eventually(lambda: "orderflows" in control_plane("api-resources", "--api-group=orderflow.dev"), "it is served")
     yield control_plane
     control_plane("delete", f"--filename={MANIFESTS / 'crd.yaml'}")
 

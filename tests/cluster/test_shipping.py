@@ -84,7 +84,9 @@ def test_a_deleted_resource_leaves_its_topics_and_nothing_else_in_the_cluster(
 
 def test_an_uninstalled_chart_leaves_the_definition_and_nothing_else(kubectl: Kubectl) -> None:
     kubectl.helm("uninstall", RELEASE, f"--namespace={OPERATORS}", "--wait", "--timeout=60s")
-    left = kubectl.all("all,serviceaccounts,configmaps,secrets,roles,rolebindings", f"--namespace={OPERATORS}")
+    # Helm waits for the Deployment; its pod still says goodbye.
+    kubectl("wait", "--for=delete", "pods", "--all", f"--namespace={OPERATORS}", "--timeout=60s")
+    left = kubectl.all("all,serviceaccounts,configmaps,secrets,leases,roles,rolebindings", f"--namespace={OPERATORS}")
     names = {one["metadata"]["name"] for one in left}
     assert names <= {"default", "kube-root-ca.crt"}
     assert not kubectl.all("clusterroles,clusterrolebindings", f"--selector=app.kubernetes.io/instance={RELEASE}")

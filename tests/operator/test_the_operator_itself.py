@@ -92,3 +92,26 @@ def test_a_resource_that_is_not_there_is_one_sentence(orderflow: Orderflow) -> N
     told = orderflow("rollout", "status", "nothing", "--namespace=default")
     assert told.returncode == 1
     assert told.stderr.strip().endswith("there is no OrderFlow 'nothing' in the namespace 'default'")
+
+
+def test_prometheus_is_told_of_the_pods_where_its_operator_is(shop: MakeShop, operator: OperatorProcess) -> None:
+    made = shop()
+    names = {"plural": "podmonitors", "singular": "podmonitor", "kind": "PodMonitor"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "podmonitors.monitoring.coreos.com"},
+        "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    made.kubectl.apply(definition)
+    eventually(lambda: made.all("podmonitors") == {})
+    operator.stop()
+    operator.start()
+    monitor = eventually(lambda: made.all("podmonitors").get("shop"))
+    assert {one["port"] for one in monitor["spec"]["podMetricsEndpoints"]} == {"metrics", "http"}
+    made.kubectl("delete", "podmonitor", "shop", f"--namespace={made.namespace}")
+    eventually(lambda: "shop" in made.all("podmonitors"))
+    made.apply(monitoring={"podMonitor": False})
+    eventually(lambda: not made.all("podmonitors"))
