@@ -43,6 +43,7 @@ def _configuration() -> Configuration:
     said = os.environ
     return Configuration(
         identity=said.get("POD_NAME") or socket.gethostname(),
+        pod=said.get("POD_UID", ""),
         namespace=said.get("POD_NAMESPACE") or "default",
         namespaces=tuple(namespaces_of(said.get("ORDERFLOW_OPERATOR_NAMESPACES", ""))),
         image=said.get("ORDERFLOW_OPERATOR_IMAGE") or "orderflow:latest",

@@ -37,6 +37,7 @@ class Lease:
 
     Args:
         identity: unique among all operators, also among restarts of one.
+        pod: the uid of the pod that is named so, if this runs in one: the lease then goes when the pod does.
         now: the time by which ``renewTime`` is written; other operators only look at whether it changes.
     """
 
@@ -46,10 +47,13 @@ class Lease:
         namespace: str,
         identity: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pod: str = "",
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._identity = identity
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": identity, "uid": pod}
+        self._pod: list[Manifest] = [owner] if pod else []
         self._now = now
         self._renewed_at: float | None = None
         self._seen: tuple[str, str] | None = None
@@ -134,7 +138,9 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": before.get("leaseTransitions", 0) + (0 if mine or not before else 1),
         }
-        metadata = found["metadata"] if found is not None else {"name": NAME, "namespace": self._namespace}
+        metadata = dict(found["metadata"]) if found is not None else {"name": NAME, "namespace": self._namespace}
+        # It goes with its holder: an operator that is uninstalled has lost its rights before it ends.
+        metadata["ownerReferences"] = self._pod
         return {"apiVersion": API, "kind": "Lease", "metadata": metadata, "spec": spec}
 
 

@@ -42,6 +42,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         identity: its pod's name.
+        pod: its pod's uid.
         namespace: its own, where the lease is.
         namespaces: those that it looks after; none: all.
         image: what pods run whose resource names no image.
@@ -53,6 +54,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     namespaces: tuple[str, ...] = ()
     port: int = 8080
+    pod: str = ""
 
 
 class Operator:
@@ -64,7 +66,7 @@ class Operator:
         self._work: Work[Key] = Work()
         self._metrics = Metrics(lambda: len(self._work), lambda: len(self._seen.resources))
         self._cluster = Cluster(client, self._metrics.request)
-        self._lease = Lease(self._cluster, configuration.namespace, configuration.identity)
+        self._lease = Lease(self._cluster, configuration.namespace, configuration.identity, pod=configuration.pod)
         self._metrics.leading.set_function(lambda: float(self._lease.held))
         self._health = Health(configuration.port, self._live, self._ready, self._metrics.registry)
         self._stop = asyncio.Event()
