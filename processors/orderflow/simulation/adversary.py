@@ -62,8 +62,10 @@ class Adversary:
                 self._stop_being_lazy(process)
 
     def _befall(self, befalling: Befalling) -> None:
-        extent = befalling.seconds or befalling.size or ""
-        self._story.note("adversary", f"{befalling.what} {befalling.whom} {extent}".strip())
+        extent = befalling.seconds or befalling.size
+        # A number of workers is 1 in a plan that was drawn and 1.0 in one that was read from a file.
+        how_much = f"{extent:g}" if extent else ""
+        self._story.note("adversary", f"{befalling.what} {befalling.whom} {how_much}".strip())
         getattr(self, f"_befall_{befalling.what}")(befalling)
 
     def _running(self, whom: str) -> list[Worker | OrderApi]:
