@@ -18,7 +18,7 @@ MANY_RUNS := tests/simulation/test_many_runs.py
 RUNS := 10000
 FIRST := 2300
 
-ONE_HALF := $(addprefix tests/unit/, contracts operator providers rollout runtime)
+ONE_HALF := $(addprefix tests/unit/, contracts providers runtime)
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m cluster
 # Kept whatever the environment says: to compile and rewrite everything again takes a quarter of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
